@@ -1,0 +1,1 @@
+"""When things run: Airflow DAGs that only call the prerank program."""

@@ -1,0 +1,1 @@
+"""Logs to tables to training data: Spark, Delta and Great Expectations."""

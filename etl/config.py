@@ -1,0 +1,155 @@
+"""The sections of ``prerank.yaml`` that logs, tables and exports need. Explanations stand under each field."""
+
+import re
+from dataclasses import dataclass, field
+
+from etl.contract.columns import IMPRESSION
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
+
+
+def _check_names(kind: str, names: tuple[str, ...]) -> None:
+    for name in names:
+        if not _NAME.match(name):
+            raise ValueError(f"{kind} '{name}' becomes part of column names: use lower-case letters, digits and _")
+    if len(set(names)) != len(names):
+        raise ValueError(f"{kind} names repeat: {', '.join(names)}")
+
+
+@dataclass(frozen=True)
+class LakeConfig:
+    root: str = "./lake"
+    """Where the tables live: a local path, or any URI that Spark can write."""
+
+
+@dataclass(frozen=True)
+class EventsConfig:
+    columns: dict[str, str] = field(default_factory=dict)
+    """Renames: our column -> the raw log's column, for example {query: search_term}."""
+    actions: tuple[str, ...] = (IMPRESSION, "click", "long_click", "save", "purchase")
+    """Known actions; a row with another one is rejected."""
+    segments: tuple[str, ...] = ("country", "gender")
+    """Columns of the raw log that become segments."""
+    max_query_chars: int = 512
+    """Longer queries are rejected."""
+    max_events_per_user_day: int = 5000
+    """Above: the whole user-day is rejected as a bot."""
+    max_reject_share: float = 0.5
+    """Above this share of refused rows on a day, the gate stops the run."""
+
+    def __post_init__(self) -> None:
+        _check_names("action", self.actions)
+        _check_names("segment", self.segments)
+        if "all" in self.segments:
+            raise ValueError("'all' is the segment that every event has already: rename the raw column")
+        if self.max_query_chars < 1 or self.max_events_per_user_day < 1:
+            raise ValueError("max_query_chars and max_events_per_user_day must be at least 1")
+
+
+@dataclass(frozen=True)
+class InteractionsConfig:
+    windows_days: tuple[int, ...] = (7, 30, 90)
+    """A window of w days at ds covers [ds-w+1 00:00, ds+1 00:00) UTC."""
+    half_lives_days: tuple[int, ...] = (14,)
+    """A day's count weighs 0.5^(age_days / half_life_days), over the longest window."""
+    min_users: int = 1
+    """Rows with fewer distinct users in the longest window are not written."""
+    top_items_per_query: int = 1000
+    """Keep the best items of a query by decayed engagement; 0 keeps all."""
+    lag_days: int = 0
+    """A label of day D reads interactions of D-1-lag_days."""
+    rate_prior_impressions: float = 20.0
+    """How many impressions the next coarser level of the back-off chain is worth in a smoothed rate."""
+    days_per_job: int = 14
+    """How many ds a range builds in one Spark job; changes no value."""
+
+    def __post_init__(self) -> None:
+        if not self.windows_days or min(self.windows_days) < 1 or len(set(self.windows_days)) != len(self.windows_days):
+            raise ValueError("windows_days needs distinct whole days, for example [7, 30, 90]")
+        if not self.half_lives_days or min(self.half_lives_days) < 1:
+            raise ValueError("half_lives_days needs at least one half-life of 1 day or more")
+        if self.min_users < 0 or self.top_items_per_query < 0 or self.lag_days < 0 or self.days_per_job < 1:
+            raise ValueError("min_users, top_items_per_query and lag_days must be 0 or more, days_per_job 1 or more")
+        if self.rate_prior_impressions <= 0:
+            raise ValueError("rate_prior_impressions must be above 0, or a pair without impressions has no rate")
+
+    @property
+    def longest_days(self) -> int:
+        return max(self.windows_days)
+
+
+@dataclass(frozen=True)
+class ItemsConfig:
+    text: tuple[str, ...] = ("text",)
+    """Raw catalogue columns joined into the text of an item or a query."""
+    categories: tuple[str, ...] = ()
+    numerics: tuple[str, ...] = ()
+    dense: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """One thing that the models predict: did any of ``actions`` follow?"""
+
+    name: str
+    actions: tuple[str, ...]
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_names("head", (self.name,))
+        if not self.actions or self.weight <= 0:
+            raise ValueError(f"head '{self.name}' needs at least one action and a weight above 0")
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    history_length: int = 100
+    """The last actions of a user that a row can see."""
+    history_days: int = 90
+    """How far back a user's history reaches."""
+    cross_families: tuple[str, ...] = ("share", "rate", "decay", "users")
+    """Families of interaction columns that become cross features."""
+    validation_days: int = 1
+    test_days: int = 1
+    """The last days of the range; the days before them are for training."""
+
+    def __post_init__(self) -> None:
+        known = {"cnt", "share", "rate", "decay", "users"}
+        if not set(self.cross_families) <= known:
+            raise ValueError(f"cross_families: known are {', '.join(sorted(known))}")
+        if self.history_length < 1 or self.history_days < 1 or self.validation_days < 0 or self.test_days < 0:
+            raise ValueError("history_length and history_days must be 1 or more, split days 0 or more")
+
+
+@dataclass(frozen=True)
+class SparkConfig:
+    profile: str = "local"
+    """A named set of Spark settings: local, cpu or gpu."""
+    conf: dict[str, str] = field(default_factory=dict)
+    """Single Spark settings on top of the profile, for example spark.conf.spark.driver.memory=8g."""
+
+
+@dataclass(frozen=True)
+class EtlConfig:
+    """Everything that etl reads."""
+
+    lake: LakeConfig = LakeConfig()
+    events: EventsConfig = EventsConfig()
+    interactions: InteractionsConfig = InteractionsConfig()
+    items: ItemsConfig = ItemsConfig()
+    heads: tuple[HeadConfig, ...] = (HeadConfig("engagement", ("click", "long_click", "save", "purchase"), 20.0),)
+    export: ExportConfig = ExportConfig()
+    spark: SparkConfig = SparkConfig()
+
+    def __post_init__(self) -> None:
+        if not self.heads:
+            raise ValueError("heads needs at least one entry; the first is the ranking head")
+        for head in self.heads:
+            unknown = sorted(set(head.actions) - set(self.events.actions))
+            if unknown:
+                raise ValueError(f"head '{head.name}' uses {', '.join(unknown)}, not in events.actions")
+
+    @property
+    def engagement_actions(self) -> tuple[str, ...]:
+        """The actions of the ranking head: what 'engagement' means wherever items are compared."""
+        return self.heads[0].actions

@@ -1,0 +1,55 @@
+"""Names of tables and columns. They are contracts: other systems read the tables by these names."""
+
+EVENTS = "events"
+EVENTS_REJECTED = "events_rejected"
+INTERACTIONS_DAILY = "interactions_daily"
+QUERIES_DAILY = "queries_daily"
+INTERACTIONS = "interactions"
+ITEMS = "items"
+QUERIES = "queries"
+CANDIDATES = "candidates"
+SCORES = "scores"
+RUNS = "runs"
+
+IMPRESSION = "impression"
+
+#: The segment that every event counts under once.
+ALL_SEGMENT = "all"
+ALL_VALUE = ""
+
+SEGMENT_KEY = ("segment_name", "segment_value")
+PAIR_KEY = ("query_key", "item_id", *SEGMENT_KEY)
+QUERY_KEY = ("query_key", *SEGMENT_KEY)
+
+#: Columns that a raw search log must have, and those it may have beside its segment columns.
+RAW_REQUIRED = ("request_id", "ts", "user_id", "query", "item_id", "action")
+RAW_OPTIONAL = ("event_id", "position")
+
+USERS_SKETCH = "users_sketch"
+
+
+def count(action: str) -> str:
+    """Events of a day."""
+    return f"{action}_cnt"
+
+
+def window_count(action: str, days: int) -> str:
+    return f"{action}_cnt_{days}d"
+
+
+def window_share(action: str, days: int) -> str:
+    """C(q, i) / C(q): the paper's item-query performance."""
+    return f"{action}_share_{days}d"
+
+
+def window_rate(action: str, days: int) -> str:
+    """Smoothed actions per impression."""
+    return f"{action}_rate_{days}d"
+
+
+def decayed(action: str, half_life_days: int) -> str:
+    return f"{action}_decay_hl{half_life_days}d"
+
+
+def window_users(days: int) -> str:
+    return f"users_{days}d"

@@ -1,0 +1,1 @@
+"""Towers, losses, loader, training and evaluation. torch; never imports pyspark."""

@@ -1,0 +1,1 @@
+"""Embed the catalogue, score candidate sets, keep the best, report."""
