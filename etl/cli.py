@@ -1,0 +1,172 @@
+"""The verbs of etl. Spark is imported when a verb runs, not when help is printed."""
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from etl.config import EtlConfig
+from etl.contract import columns as c
+from etl.contract.dates import DateRange
+from etl.contract.errors import UsageError
+from etl.simulate.config import EFFECTS
+from etl.sources import SOURCES
+
+if TYPE_CHECKING:
+    from etl.lake import Lake
+
+T = TypeVar("T")
+SIMULATED_DAYS = DateRange("2026-01-01", "2026-01-21")
+
+
+class Context(Protocol):
+    """What a verb needs of the program."""
+
+    @property
+    def config(self) -> EtlConfig: ...
+
+    def lake(self) -> "Lake":
+        """The configured lake with fresh pins, in the program's Spark session."""
+
+    def track(self, iterable: Iterable[T], description: str, total: int, /) -> Iterable[T]:
+        """Wrap an iterable in a progress bar."""
+
+    def log(self, message: str) -> None:
+        """One line to stderr."""
+
+
+def add_verbs(subparsers: Any) -> None:
+    """Add the verbs to an argparse sub-parser collection; each sets ``run(args, context) -> dict``."""
+    _add_simulate(subparsers)
+    _add_ingest(subparsers)
+    parser = subparsers.add_parser("interactions", help="events -> daily partials -> windowed interactions of each ds")
+    add_days(parser)
+    parser.set_defaults(run=run_interactions)
+    parser = subparsers.add_parser("export", help="point-in-time training data of a range of days")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="the export directory")
+    parser.add_argument("--truth", metavar="DIR", help="a simulated log's truth: adds the oracle's column")
+    add_days(parser)
+    parser.set_defaults(run=run_export)
+    parser = subparsers.add_parser("plan", help="what is fresh, missing or stale per table and ds, and why")
+    add_days(parser)
+    parser.set_defaults(run=run_plan)
+    parser = subparsers.add_parser("backfill", help="build what plan lists as missing or stale")
+    add_days(parser)
+    parser.set_defaults(run=run_backfill)
+    parser = subparsers.add_parser("check", help="run the quality gate of a table (exit code 3 if it fails)")
+    parser.add_argument("--table", choices=(c.EVENTS, c.INTERACTIONS, c.ITEMS, c.QUERIES, c.CANDIDATES, c.SCORES),
+                        action="append", help="the table, or several [events and interactions]")  # fmt: skip
+    add_days(parser)
+    parser.set_defaults(run=run_check)
+
+
+def add_days(parser: argparse.ArgumentParser) -> None:
+    """``--ds D``, or ``--start-ds A --end-ds B``."""
+    days = parser.add_argument_group("days", "UTC days, yyyy-mm-dd; ranges include both ends")
+    days.add_argument("--ds", metavar="D", help="one day")
+    days.add_argument("--start-ds", metavar="A", help="first day of a range")
+    days.add_argument("--end-ds", metavar="B", help="last day of a range")
+
+
+def days_of(args: argparse.Namespace, default: DateRange | None = None) -> DateRange:
+    """The days that a command line asks for; UsageError unless it is one day or one range."""
+    given = (args.ds is not None, args.start_ds is not None, args.end_ds is not None)
+    if given == (True, False, False):
+        return DateRange(args.ds, args.ds)
+    if given == (False, True, True):
+        return DateRange(args.start_ds, args.end_ds)
+    if given == (False, False, False) and default is not None:
+        return default
+    raise UsageError("which days? Give --ds D, or --start-ds A with --end-ds B (yyyy-mm-dd, both inclusive, UTC)")
+
+
+def _add_simulate(subparsers: Any) -> None:
+    parser = subparsers.add_parser("simulate", help="write a raw search log with known truth")
+    parser.add_argument("--out", required=True, metavar="DIR", help="gets events, items, candidates, truth (Parquet)")
+    parser.add_argument("--events", type=int, default=1_000_000, metavar="N", help="raw rows, about [%(default)s]")
+    parser.add_argument("--seed", type=int, default=1, metavar="S", help="same seed, same log [%(default)s]")
+    parser.add_argument("--without", choices=sorted(EFFECTS), action="append", default=[], metavar="EFFECT",
+                        help=f"take an effect away: {', '.join(sorted(EFFECTS))}; repeatable")  # fmt: skip
+    add_days(parser)
+    parser.epilog = f"Without days: {SIMULATED_DAYS}."
+    parser.set_defaults(run=run_simulate)
+
+
+def _add_ingest(subparsers: Any) -> None:
+    parser = subparsers.add_parser("ingest", help="raw log -> events, or a catalogue or candidate sets with --table")
+    parser.add_argument("--source", required=True, choices=tuple(SOURCES), help="how the raw data is laid out")
+    parser.add_argument("--input", metavar="PATH", help="a file, a folder or a glob; complete-journey brings its own")
+    parser.add_argument("--table", choices=(c.EVENTS, c.ITEMS, c.QUERIES, c.CANDIDATES), default=c.EVENTS,
+                        help="what the rows are [%(default)s]")  # fmt: skip
+    parser.add_argument("--append", action="store_true", help="late files: join the days that are there, by event_id")
+    add_days(parser)
+    parser.set_defaults(run=run_ingest)
+
+
+def run_simulate(args: argparse.Namespace, context: Context) -> dict[str, Any]:
+    from etl.simulate.config import SimulateConfig
+    from etl.simulate.job import simulate
+
+    knobs = SimulateConfig().without(*args.without)
+    days = days_of(args, default=SIMULATED_DAYS)
+    report = simulate(context.lake().spark, args.out, args.events, args.seed, days, knobs)
+    return {**vars(report), "dates": str(report.dates)}
+
+
+def run_ingest(args: argparse.Namespace, context: Context) -> dict[str, Any]:
+    from etl.ingest import ingest_catalogue, ingest_events
+    from etl.sources import get_source
+
+    days = days_of(args)
+    source = get_source(args.source)
+    if source.needs_input and not args.input:
+        raise UsageError(f"--source {args.source} needs --input PATH: a file, a folder or a glob")
+    if args.append and args.table != c.EVENTS:
+        raise UsageError(f"--append joins late events; '{args.table}' is replaced whole: leave --append out")
+    lake = context.lake()
+    # Renames are for the raw log; a catalogue's columns are named in the section items.
+    renames = context.config.events.columns
+    raw = source.read(lake.spark, args.input, args.table, renames, date_range=days)
+    origin = args.input or args.source
+    if args.table == c.EVENTS:
+        return ingest_events(lake, raw, context.config, days, origin, append=args.append).plain()
+    written = ingest_catalogue(lake, raw, args.table, context.config, days, origin)
+    return {"table": written.table, "days": str(written.days), "rows": written.rows, "version": written.version}
+
+
+def run_interactions(args: argparse.Namespace, context: Context) -> dict[str, Any]:
+    from etl.interactions import build_interactions
+
+    written = build_interactions(context.lake(), context.config, days_of(args), context.log)
+    return {"written": [{**vars(one), "days": str(one.days)} for one in written]}
+
+
+def run_export(args: argparse.Namespace, context: Context) -> dict[str, Any]:
+    from etl.export import export_training_data
+
+    report = export_training_data(context.lake(), context.config, days_of(args), args.out, args.truth)
+    return {**vars(report), "days": str(report.days)}
+
+
+def run_plan(args: argparse.Namespace, context: Context) -> dict[str, Any]:
+    from etl.plan import lake_plan
+
+    return {"steps": [vars(step) for step in lake_plan(context.lake(), context.config, days_of(args))]}
+
+
+def run_backfill(args: argparse.Namespace, context: Context) -> dict[str, Any]:
+    from etl.interactions import run_steps
+    from etl.plan import FRESH, lake_plan
+
+    lake = context.lake()
+    steps = [step for step in lake_plan(lake, context.config, days_of(args)) if step.state != FRESH]
+    run_steps(lake, context.config, steps, context.log)
+    return {"built": [vars(step) for step in steps]}
+
+
+def run_check(args: argparse.Namespace, context: Context) -> dict[str, Any]:
+    from etl.quality.checks import check_table
+
+    days, lake = days_of(args), context.lake()
+    tables = args.table or [c.EVENTS, c.INTERACTIONS]
+    return {"days": str(days), "promises": {table: check_table(lake, table, days, context.config) for table in tables}}

@@ -1,0 +1,43 @@
+"""Definition hashes: they change exactly when a table's values could.
+
+A table's hash covers the settings that its values depend on and a number for the code; raise the number when the code
+computes something else.
+"""
+
+from collections.abc import Callable
+
+from etl.config import EtlConfig
+from etl.contract import columns as c
+from etl.contract.settings import digest
+
+
+def _events(config: EtlConfig) -> object:
+    events = config.events
+    rules = [events.columns, events.actions, sorted(events.segments)]
+    return [1, rules, events.max_query_chars, events.max_events_per_user_day]
+
+
+def _daily(config: EtlConfig) -> object:
+    return [1, sorted(config.events.actions), sorted(config.events.segments)]
+
+
+def _interactions(config: EtlConfig) -> object:
+    settings = config.interactions
+    windows = [sorted(settings.windows_days), sorted(settings.half_lives_days)]
+    # The first half-life and the ranking head's actions choose the top items.
+    ranking = [settings.half_lives_days[0], sorted(config.engagement_actions), settings.top_items_per_query]
+    return [1, _daily(config), windows, ranking, settings.min_users, settings.rate_prior_impressions]
+
+
+_DEFINITIONS: dict[str, Callable[[EtlConfig], object]] = {
+    c.EVENTS: _events,
+    c.INTERACTIONS_DAILY: _daily,
+    c.QUERIES_DAILY: _daily,
+    c.INTERACTIONS: _interactions,
+}
+
+
+def definition_hash(table: str, config: EtlConfig) -> str:
+    """Empty for tables that are defined by their input alone."""
+    define = _DEFINITIONS.get(table)
+    return digest(define(config)) if define else ""

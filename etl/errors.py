@@ -1,0 +1,78 @@
+"""Failures of etl. Base classes and exit codes: etl.contract.errors."""
+
+from etl.contract.dates import DateRange
+from etl.contract.errors import PrerankError
+
+
+class MissingDataError(PrerankError):
+    """A table, or some of its days, is not there."""
+
+    def __init__(self, table: str, days: DateRange | None, where: str):
+        self.table, self.days, self.where = table, days, where
+        super().__init__(table, days, where)
+
+    def __str__(self) -> str:
+        verb = {"events": "ingest", "items": "ingest --table items", "candidates": "ingest --table candidates"}
+        command = f"prerank {verb.get(self.table, 'interactions')}"
+        if self.days is None:
+            return f"no table '{self.table}' at {self.where}. Make it with: {command} (is lake.root right?)"
+        span = f"--start-ds {self.days.start} --end-ds {self.days.end}"
+        return f"table '{self.table}' has no rows for {self.days} ({self.where}). Make them with: {command} {span}"
+
+
+class WriteVerificationError(PrerankError):
+    """A commit holds another number of rows than was computed."""
+
+    retryable = True
+
+    def __init__(self, table: str, days: DateRange, computed: int, found: int):
+        self.table, self.days, self.computed, self.found = table, days, computed, found
+        super().__init__(table, days, computed, found)
+
+    def __str__(self) -> str:
+        return (
+            f"table '{self.table}', {self.days}: {self.computed} rows were computed, {self.found} stand in the table. "
+            "Run the same command again; if it repeats, the input changed while it was read."
+        )
+
+
+class GateError(PrerankError):
+    """A quality gate stopped the run before anything was published (exit code 3)."""
+
+    exit_code = 3
+
+    def __init__(self, table: str, failures: list[str], docs: str):
+        self.table, self.failures, self.docs = table, failures, docs
+        super().__init__(table, failures, docs)
+
+    def __str__(self) -> str:
+        lines = "".join(f"\n  - {failure}" for failure in self.failures)
+        return f"quality gate of '{self.table}' failed, nothing was published:{lines}\n  details: {self.docs}"
+
+
+class EmptyInputError(PrerankError):
+    """A raw log holds no row of the asked days."""
+
+    def __init__(self, source: str, days: str, outside: int):
+        self.source, self.days, self.outside = source, days, outside
+        super().__init__(source, days, outside)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.source} has no row in {self.days} (UTC); {self.outside} rows lie outside. The tables are as they were. "
+            "Check --ds or --start-ds/--end-ds, and that ts is in UTC."
+        )
+
+
+class RowBalanceError(PrerankError):
+    """Rows were lost or doubled on the way from the raw log to events and rejects."""
+
+    def __init__(self, source: str, rows: int, kept: int, refused: int):
+        self.source, self.rows, self.kept, self.refused = source, rows, kept, refused
+        super().__init__(source, rows, kept, refused)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.source}: {self.rows} rows in the range, but {self.kept} events + {self.refused} rejected. The tables "
+            "are as they were. If the file was still being written, ingest it again when it is complete."
+        )

@@ -1,0 +1,154 @@
+"""Raw log rows to events: keys, timestamps, segments, and the one reason why a row is refused.
+
+A row's reason is the first that holds, in the order of REASONS. The first four look at the row alone, ``duplicate`` at
+all rows with its event_id, ``bot`` at the user's whole day.
+"""
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from etl.config import EventsConfig
+from etl.contract import columns as c
+from etl.contract.dates import DateRange
+from etl.query_key import with_query_key
+from etl.timestamps import parse_timestamp
+
+MISSING_KEY = "missing_key"
+BAD_TIMESTAMP = "bad_timestamp"
+UNKNOWN_ACTION = "unknown_action"
+QUERY_TOO_LONG = "query_too_long"
+DUPLICATE = "duplicate"
+BOT = "bot"
+REASONS = (MISSING_KEY, BAD_TIMESTAMP, UNKNOWN_ACTION, QUERY_TOO_LONG, DUPLICATE, BOT)
+
+EVENT_COLUMNS = (
+    "event_id", "request_id", "ts", "user_id", "query", "query_key", "item_id", "action", "position", "segments", "ds",
+)  # fmt: skip
+
+#: Holds the untouched raw row until it is known whether it is refused.
+RAW = "raw"
+REASON = "reason"
+
+_ID_SEPARATOR = "\x1f"
+
+
+def typed_rows(raw: DataFrame, config: EventsConfig, days: DateRange) -> DataFrame:
+    """Each raw row as an event, with the raw row in ``raw`` and a row-level ``reason`` or null.
+
+    Rows without a usable timestamp stand under the first ds of the range. Rows outside the range keep their own ds.
+    """
+    kinds = {field.name: field.dataType for field in raw.schema.fields}
+    fields = [F.col(f"`{name}`") for name in raw.columns]
+    text = {name: F.col(name).cast("string") for name in c.RAW_REQUIRED if name != "ts"}
+    position = F.col("position").cast("string").try_cast("double").try_cast("int") if "position" in kinds else F.lit(None)
+    given_id = F.col("event_id").cast("string") if "event_id" in kinds else F.lit(None)
+    typed = raw.select(
+        F.struct(*fields).alias(RAW),
+        *(column.alias(name) for name, column in text.items()),
+        parse_timestamp(F.col("ts"), kinds["ts"]).alias("ts"),
+        position.cast("int").alias("position"),
+        _segments(config, kinds).alias("segments"),
+        given_id.cast("string").alias("event_id"),
+    )
+    typed = with_query_key(typed)
+    own_ds = F.date_format("ts", "yyyy-MM-dd")
+    return (
+        typed.withColumn("ds", F.coalesce(own_ds, F.lit(days.start)))
+        .withColumn("event_id", F.coalesce(_if_given("event_id"), _hashed_id()))
+        .withColumn(REASON, _row_reason(config))
+    )
+
+
+def first_of_each_id(typed: DataFrame, days: DateRange) -> DataFrame:
+    """Keep the range's rows, marking all but the earliest row of an event_id as duplicates.
+
+    Earlier days of the same input take part: a day comes out alike whether ingested alone or within a range.
+    """
+    until = typed.where(F.col("ds") <= days.end)
+    # Refused rows do not compete for an id; a key of their own keeps them from piling up in one task.
+    rival = F.when(F.col(REASON).isNull(), F.col("event_id")).otherwise(
+        F.concat(F.lit("\0"), F.xxhash64("ts", "request_id", "user_id", "item_id", "query"))
+    )
+    order = Window.partitionBy(rival).orderBy(
+        "ts", "request_id", "user_id", "query", "item_id", "action", "position", F.map_entries("segments")
+    )
+    later = F.col(REASON).isNull() & (F.row_number().over(order) > 1)
+    return until.withColumn(REASON, F.when(later, F.lit(DUPLICATE)).otherwise(F.col(REASON))).where(in_range(days))
+
+
+def without_bots(rows: DataFrame, config: EventsConfig) -> DataFrame:
+    """Mark every remaining event of a user-day above the limit as a bot's."""
+    limit = config.max_events_per_user_day
+    busy = (
+        rows.where(F.col(REASON).isNull())
+        .groupBy("user_id", "ds")
+        .count()
+        .where(F.col("count") > limit)
+        .select("user_id", "ds", F.lit(True).alias("busy"))
+    )
+    marked = rows.join(F.broadcast(busy), ["user_id", "ds"], "left")
+    reason = F.when(F.col(REASON).isNull() & F.col("busy"), F.lit(BOT)).otherwise(F.col(REASON))
+    return marked.withColumn(REASON, reason).drop("busy")
+
+
+def accepted(rows: DataFrame) -> DataFrame:
+    return rows.where(F.col(REASON).isNull()).select(*EVENT_COLUMNS)
+
+
+def rejected(rows: DataFrame, run_id: str) -> DataFrame:
+    """Refused rows with their raw columns as text; a raw column named like one of ours is prefixed with raw_."""
+    ours = {REASON, "ds", "run_id"}
+    raw_fields = rows.schema[RAW].dataType.fields  # type: ignore[attr-defined]
+    raw_columns = [
+        _as_text(F.col(f"{RAW}.`{field.name}`"), field.dataType.typeName()).alias(_delta_name(field.name, ours))
+        for field in raw_fields
+    ]
+    refused = rows.where(F.col(REASON).isNotNull())
+    return refused.select(*raw_columns, REASON, "ds", F.lit(run_id).alias("run_id"))
+
+
+def in_range(days: DateRange) -> Column:
+    return F.col("ds").between(days.start, days.end)
+
+
+
+def _segments(config: EventsConfig, kinds: dict[str, object]) -> Column:
+    present = [name for name in config.segments if name in kinds]
+    if not present:
+        return F.map_from_arrays(F.array().cast("array<string>"), F.array().cast("array<string>"))
+    entries = F.array(*(F.struct(F.lit(name).alias("key"), F.col(name).cast("string").alias("value")) for name in present))
+    known = F.filter(entries, lambda entry: entry["value"].isNotNull() & (F.trim(entry["value"]) != ""))
+    return F.map_from_entries(known)
+
+
+def _if_given(name: str) -> Column:
+    return F.when(F.trim(name) != "", F.col(name))
+
+
+def _hashed_id() -> Column:
+    parts = ("request_id", "user_id", "item_id", "action")
+    text = F.concat_ws(_ID_SEPARATOR, *(F.coalesce(F.col(name), F.lit("")) for name in parts), F.unix_micros("ts"))
+    return F.substring(F.sha2(text, 256), 1, 32)
+
+
+def _row_reason(config: EventsConfig) -> Column:
+    keys = ("request_id", "user_id", "query_key", "item_id", "action")
+    missing = F.lit(False)
+    for name in keys:
+        missing = missing | F.col(name).isNull() | (F.trim(name) == "")
+    return (
+        F.when(missing, F.lit(MISSING_KEY))
+        .when(F.col("ts").isNull(), F.lit(BAD_TIMESTAMP))
+        .when(~F.col("action").isin(*config.actions), F.lit(UNKNOWN_ACTION))
+        .when(F.length("query") > config.max_query_chars, F.lit(QUERY_TOO_LONG))
+    )
+
+
+def _as_text(column: Column, kind: str) -> Column:
+    return F.to_json(column) if kind in ("array", "map", "struct") else column.cast("string")
+
+
+def _delta_name(name: str, ours: set[str]) -> str:
+    """Delta refuses some characters in column names."""
+    safe = "".join("_" if letter in " ,;{}()\n\t=" else letter for letter in name)
+    return f"raw_{safe}" if safe in ours else safe

@@ -1,0 +1,125 @@
+"""The ingest job: a raw log replaces (or, late, joins) the events of its days; refused rows are kept with a reason."""
+
+from dataclasses import dataclass
+
+from pyspark import StorageLevel
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from etl.catalogues import GRAIN, catalogue
+from etl.config import EtlConfig
+from etl.contract import columns as c
+from etl.contract.dates import DateRange
+from etl.contract.settings import digest
+from etl.definitions import definition_hash
+from etl.errors import EmptyInputError, RowBalanceError
+from etl.events import REASON, REASONS, accepted, first_of_each_id, in_range, rejected, typed_rows, without_bots
+from etl.lake import Lake
+from etl.late import new_refusals, not_delivered_before, with_stored
+from etl.quality.gate import gate
+from etl.quality.profiles import profile, with_reject_shares
+from etl.runs import Run
+from etl.write import Written, replace_partitions
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """Rows of one ingest; always in_range + stored == events + the sum of rejected.
+
+    ``stored`` are the events that a late file joined, 0 otherwise. Rows delivered before are in no figure.
+    """
+
+    days: DateRange
+    in_range: int
+    outside_range: int
+    stored: int
+    events: int
+    rejected: dict[str, int]
+
+    def plain(self) -> dict[str, object]:
+        return {**vars(self), "days": str(self.days)}
+
+
+def ingest_events(
+    lake: Lake, raw: DataFrame, config: EtlConfig, days: DateRange, source: str, append: bool = False
+) -> IngestReport:
+    """Write ``events`` and ``events_rejected`` of ``days`` from raw rows under our column names.
+
+    Without ``append`` the input is the whole truth for these days; with it, rows join what is there by event_id.
+    Raises EmptyInputError when no row lies in the range, RowBalanceError or GateError before anything is published.
+    """
+    typed = typed_rows(raw, config.events, days)
+    _require_rows(typed, days, source)
+    joins = append and lake.exists(c.EVENTS)
+    new = not_delivered_before(typed, lake.read(c.EVENTS)) if joins else typed
+    rivals = with_stored(new, lake.read(c.EVENTS), days) if joins else new
+    rows = without_bots(first_of_each_id(rivals, days), config.events).persist(StorageLevel.MEMORY_AND_DISK)
+    try:
+        report = _balanced(new, rows, days, source, lake.read(c.EVENTS, days).count() if joins else 0)
+        _publish(lake, rows, report, config, source, joins)
+    finally:
+        rows.unpersist()
+    return report
+
+
+def ingest_catalogue(
+    lake: Lake, raw: DataFrame, table: str, config: EtlConfig, days: DateRange, source: str
+) -> Written:
+    """Write a snapshot of ``items`` or ``queries``, or the ``candidates``, of ``days`` (see etl.catalogues).
+
+    Raises MissingColumnsError, or EmptyInputError when no row is left.
+    """
+    rows = catalogue(raw, table, config, days, source).persist(StorageLevel.MEMORY_AND_DISK)
+    try:
+        held = [row.ds for row in rows.select("ds").distinct().toLocalIterator()]
+        if not held:
+            raise EmptyInputError(source, str(days), raw.count())
+        run = Run(job="ingest", config_hash=digest(config), source=source)
+        return replace_partitions(lake, rows, table, DateRange(min(held), max(held)), GRAIN[table], run)
+    finally:
+        rows.unpersist()
+
+
+def _require_rows(typed: DataFrame, days: DateRange, source: str) -> None:
+    inside, outside = _count_by_range(typed, days)
+    if inside == 0:
+        raise EmptyInputError(source, str(days), outside)
+
+
+def _balanced(new: DataFrame, rows: DataFrame, days: DateRange, source: str, stored: int) -> IngestReport:
+    """Count every row once; RowBalanceError unless what came in is what will be kept or refused."""
+    inside, outside = _count_by_range(new, days)
+    counted = {row[REASON]: row["count"] for row in rows.groupBy(REASON).count().toLocalIterator()}
+    kept = counted.get(None, 0)
+    refused = {reason: counted[reason] for reason in REASONS if reason in counted}
+    if inside + stored != kept + sum(refused.values()):
+        raise RowBalanceError(source, inside + stored, kept, sum(refused.values()))
+    return IngestReport(days, inside, outside, stored, kept, refused)
+
+
+def _publish(lake: Lake, rows: DataFrame, report: IngestReport, config: EtlConfig, source: str, joins: bool) -> None:
+    days = report.days
+    events = accepted(rows)
+    refused_by_ds = {
+        row.ds: row["count"] for row in rows.where(F.col(REASON).isNotNull()).groupBy("ds").count().toLocalIterator()
+    }
+    gate(c.EVENTS, with_reject_shares(profile(c.EVENTS, events, config), refused_by_ds), config)
+    run = Run(
+        job="ingest",
+        config_hash=digest(config),
+        definition_hash=definition_hash(c.EVENTS, config),
+        source=source,
+        rows_in=report.in_range,
+        rows_rejected=sum(report.rejected.values()),
+    )
+    refused = rejected(rows, run.run_id)
+    if joins:
+        refused = new_refusals(refused, lake.read(c.EVENTS_REJECTED, days))
+    replace_partitions(lake, refused, c.EVENTS_REJECTED, days, (REASON,), run)
+    replace_partitions(lake, events, c.EVENTS, days, ("query_key", "event_id"), run)
+
+
+def _count_by_range(typed: DataFrame, days: DateRange) -> tuple[int, int]:
+    inside = in_range(days)
+    [row] = typed.select(F.count_if(inside).alias("n"), F.count_if(~inside).alias("outside")).toLocalIterator()
+    return row.n, row.outside

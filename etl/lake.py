@@ -1,0 +1,58 @@
+"""Reading the lake: Delta tables at ``{root}/{table}``, each pinned at one version for the whole job."""
+
+from delta.tables import DeltaTable
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from etl.contract.dates import DateRange
+from etl.errors import MissingDataError
+
+
+class Lake:
+    """The tables under one root as of the moment of their first use.
+
+    ``pinned`` holds the version of every table read so far: the inputs of the run record.
+    """
+
+    def __init__(self, spark: SparkSession, root: str):
+        self.spark = spark
+        self.root = root.rstrip("/")
+        self.pinned: dict[str, int] = {}
+
+    def path(self, table: str) -> str:
+        return f"{self.root}/{table}"
+
+    def exists(self, table: str) -> bool:
+        return DeltaTable.isDeltaTable(self.spark, self.path(table))
+
+    def version(self, table: str) -> int:
+        """The pinned version of a table, pinned now if it was not."""
+        if table not in self.pinned:
+            if not self.exists(table):
+                raise MissingDataError(table, None, self.path(table))
+            self.pinned[table] = latest_version(self.spark, self.path(table))
+        return self.pinned[table]
+
+    def read(self, table: str, days: DateRange | None = None) -> DataFrame:
+        """The table at its pinned version, only the partitions of ``days`` if given.
+
+        Raises MissingDataError when there is no such table.
+        """
+        frame = self.spark.read.format("delta").option("versionAsOf", self.version(table)).load(self.path(table))
+        return frame if days is None else frame.where(F.col("ds").between(days.start, days.end))
+
+    def days_of(self, table: str) -> list[str]:
+        """The days that hold rows, ascending; [] without the table. Answered from Delta's metadata where it can be."""
+        if not self.exists(table):
+            return []
+        days = self.read(table).select("ds").distinct()
+        return sorted(row.ds for row in days.toLocalIterator())
+
+    def refresh(self, table: str) -> None:
+        """Forget the pin: the next read sees what has been committed since."""
+        self.pinned.pop(table, None)
+
+
+def latest_version(spark: SparkSession, path: str) -> int:
+    [row] = DeltaTable.forPath(spark, path).history(1).select("version").toLocalIterator()
+    return int(row.version)

@@ -1,0 +1,132 @@
+"""What is fresh, missing or stale, per table and ds, and why.
+
+A (table, ds) is judged by its last run record: the definition hash that it was built under, and the version of each
+source at that moment against the version in which each source day last changed.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from pyspark.sql import functions as F
+
+from etl.config import EtlConfig
+from etl.contract import columns as c
+from etl.contract.dates import DateRange
+from etl.definitions import definition_hash
+from etl.errors import MissingDataError
+from etl.lake import Lake
+from etl.runs import SUCCEEDED
+
+FRESH, MISSING, STALE = "fresh", "missing", "stale"
+
+#: Derived tables in the order in which they are built, each with its sources.
+DERIVED = {
+    c.INTERACTIONS_DAILY: (c.EVENTS,),
+    c.QUERIES_DAILY: (c.EVENTS,),
+    c.INTERACTIONS: (c.INTERACTIONS_DAILY, c.QUERIES_DAILY),
+}
+
+
+@dataclass(frozen=True)
+class Built:
+    """The last successful write of one (table, ds)."""
+
+    version: int
+    definition_hash: str
+    inputs: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Step:
+    """The state of one (table, ds); anything but fresh is to be built."""
+
+    table: str
+    ds: str
+    state: str
+    reason: str
+
+
+History = Mapping[str, Mapping[str, Built]]
+"""table -> ds -> its last write."""
+
+
+def plan(history: History, config: EtlConfig, days: DateRange) -> list[Step]:
+    """Judge every derived table for ``days``, and the daily partials that their windows reach back to.
+
+    Days that were never ingested have nothing to build and do not appear.
+    """
+    reach = days.widen(before=config.interactions.longest_days - 1)
+    ingested = history.get(c.EVENTS, {})
+    steps: list[Step] = []
+    for table, sources in DERIVED.items():
+        span = days if table == c.INTERACTIONS else reach
+        steps += [_judge(table, sources, ds, history, config, steps) for ds in span if ds in ingested]
+    return steps
+
+
+def read_history(lake: Lake, tables: Iterable[str]) -> History:
+    """The last write of every (table, ds), from ``runs``."""
+    history: dict[str, dict[str, Built]] = {table: {} for table in tables}
+    if not lake.exists(c.RUNS):
+        return history
+    lake.refresh(c.RUNS)
+    runs = lake.read(c.RUNS).where(F.col("table").isin(*history) & (F.col("status") == SUCCEEDED))
+    for run in runs.orderBy("output_version").toLocalIterator():
+        built = Built(run.output_version, run.definition_hash, _versions(run.inputs))
+        for ds in DateRange(run.ds, run.end_ds):
+            history[run.table][ds] = built
+    return history
+
+
+def lake_plan(lake: Lake, config: EtlConfig, days: DateRange) -> list[Step]:
+    return plan(read_history(lake, (c.EVENTS, *DERIVED)), config, days)
+
+
+def days_to_build(lake: Lake, config: EtlConfig, table: str, days: DateRange) -> list[str]:
+    """The days of a daily partial that are missing or stale."""
+    history = read_history(lake, (c.EVENTS, table))
+    ingested = [ds for ds in days if ds in history[c.EVENTS]]
+    steps = [_judge(table, DERIVED[table], ds, history, config, []) for ds in ingested]
+    return [step.ds for step in steps if step.state != FRESH]
+
+
+def require_source(lake: Lake, table: str, days: DateRange) -> None:
+    """Raise MissingDataError unless every day of ``days`` was written to ``table`` once, if only as an empty day."""
+    if not lake.exists(table):
+        raise MissingDataError(table, None, lake.path(table))
+    written = read_history(lake, (table,))[table]
+    missing = [ds for ds in days if ds not in written]
+    if missing:
+        raise MissingDataError(table, DateRange(missing[0], missing[-1]), lake.path(table))
+
+
+def _judge(
+    table: str, sources: tuple[str, ...], ds: str, history: History, config: EtlConfig, earlier: list[Step]
+) -> Step:
+    built = history.get(table, {}).get(ds)
+    if built is None:
+        return Step(table, ds, MISSING, "never built")
+    if built.definition_hash != definition_hash(table, config):
+        return Step(table, ds, STALE, "its definition changed")
+    span = DateRange(ds, ds)
+    if table == c.INTERACTIONS:
+        span = span.widen(before=config.interactions.longest_days - 1)
+    for source in sources:
+        for day in span:
+            changed = history.get(source, {}).get(day)
+            if changed is not None and changed.version > built.inputs.get(source, -1):
+                seen = built.inputs.get(source, -1)
+                return Step(table, ds, STALE, f"{source} of {day} changed: version {changed.version}, built from {seen}")
+    for step in earlier:
+        if step.state != FRESH and step.table in sources and step.ds in span:
+            return Step(table, ds, STALE, f"{step.table} of {step.ds} will be rebuilt")
+    return Step(table, ds, FRESH, "built from the newest inputs")
+
+
+def _versions(inputs: list[str]) -> dict[str, int]:
+    pinned = {}
+    for entry in inputs:
+        name, at, version = entry.rpartition("@")
+        if at and version.isdigit():
+            pinned[name] = int(version)
+    return pinned

@@ -1,0 +1,22 @@
+"""The gates by hand: the promises of a table that stands in the lake."""
+
+from pyspark.sql import functions as F
+
+from etl.config import EtlConfig
+from etl.contract import columns as c
+from etl.contract.dates import DateRange
+from etl.errors import MissingDataError
+from etl.lake import Lake
+from etl.quality.gate import gate
+from etl.quality.profiles import profile, with_reject_shares
+
+
+def check_table(lake: Lake, table: str, days: DateRange, config: EtlConfig) -> list[dict[str, object]]:
+    """The promises of a table's days, each kept; raises GateError on a broken one, MissingDataError without rows."""
+    rows = profile(table, lake.read(table, days), config)
+    if not rows:
+        raise MissingDataError(table, days, lake.path(table))
+    if table == c.EVENTS and lake.exists(c.EVENTS_REJECTED):
+        refused = lake.read(c.EVENTS_REJECTED, days).groupBy("ds").agg(F.count(F.lit(1)).alias("rows"))
+        rows = with_reject_shares(rows, {row.ds: row.rows for row in refused.toLocalIterator()})
+    return gate(table, rows, config)

@@ -1,0 +1,90 @@
+"""One aggregation per table: the figures that its suite bounds, per ds."""
+
+from collections.abc import Callable
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from etl.config import EtlConfig
+from etl.contract import columns as c
+
+Profile = list[dict[str, object]]
+"""Rows of plain values, one per ds or split."""
+
+
+def profile(table: str, frame: DataFrame, config: EtlConfig) -> Profile:
+    """The profile of some days of a table, ordered by ds; days without rows are absent."""
+    figures = _FIGURES.get(table, _row_count)(config)
+    rows = frame.groupBy("ds").agg(F.count(F.lit(1)).alias("rows"), *figures).orderBy("ds")
+    return _with_repeats([row.asDict() for row in rows.toLocalIterator()])
+
+
+def with_reject_shares(rows: Profile, rejected_by_ds: dict[str, int]) -> Profile:
+    """Add the share of refused rows to a profile of events; a day with refused rows only counts too."""
+    by_ds = {str(row["ds"]): row for row in rows}
+    full = []
+    for ds in sorted(by_ds.keys() | rejected_by_ds.keys()):
+        row = by_ds.get(ds) or {"ds": ds, "rows": 0}
+        refused, kept = rejected_by_ds.get(ds, 0), int(str(row["rows"]))
+        full.append({**row, "reject_share": refused / max(1, refused + kept)})
+    return full
+
+
+def _with_repeats(rows: Profile) -> Profile:
+    """Distinct counts to numbers of repeats."""
+    for row in rows:
+        for name in ("ids", "keys"):
+            if f"distinct_{name}" in row:
+                row[f"repeated_{name}"] = int(str(row["rows"])) - int(str(row.pop(f"distinct_{name}")))
+    return rows
+
+
+def _event_figures(config: EtlConfig) -> list[Column]:
+    missing = F.lit(False)
+    for name in ("event_id", "request_id", "user_id", "query_key", "item_id", "action", "ts"):
+        missing = missing | F.col(name).isNull()
+    return [
+        F.count_if(missing).alias("missing_keys"),
+        F.countDistinct("event_id").alias("distinct_ids"),
+        F.count_if(~F.col("action").isin(*config.events.actions)).alias("unknown_actions"),
+        F.count_if(F.date_format("ts", "yyyy-MM-dd") != F.col("ds")).alias("outside_day"),
+    ]
+
+
+def _interaction_figures(config: EtlConfig) -> list[Column]:
+    windows = sorted(config.interactions.windows_days)
+    actions = config.events.actions
+    shares = [F.col(c.window_share(action, days)) for action in actions for days in windows]
+    values = [F.col(c.window_count(action, days)) for action in actions for days in windows]
+    values += [F.col(c.window_rate(action, days)) for action in actions for days in windows]
+    values += [F.col(c.decayed(action, half)) for action in actions for half in config.interactions.half_lives_days]
+    nested = [
+        F.col(c.window_count(action, short)) > F.col(c.window_count(action, long))
+        for action in actions
+        for short, long in zip(windows, windows[1:], strict=False)
+    ]
+    users = F.col(c.window_users(config.interactions.longest_days))
+    return [
+        F.countDistinct(*c.PAIR_KEY).alias("distinct_keys"),
+        F.count_if(_any([share.isNull() | (share < 0) | (share > 1) for share in shares])).alias("bad_shares"),
+        F.count_if(_any([value.isNull() | (value < 0) for value in values])).alias("negative_values"),
+        F.count_if(_any(nested)).alias("unnested_windows"),
+        F.count_if(users < config.interactions.min_users).alias("thin_rows"),
+    ]
+
+
+def _row_count(config: EtlConfig) -> list[Column]:
+    return []
+
+
+def _any(conditions: list[Column]) -> Column:
+    result = F.lit(False)
+    for condition in conditions:
+        result = result | condition
+    return result
+
+
+_FIGURES: dict[str, Callable[[EtlConfig], list[Column]]] = {
+    c.EVENTS: _event_figures,
+    c.INTERACTIONS: _interaction_figures,
+}

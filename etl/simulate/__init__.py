@@ -1,0 +1,1 @@
+"""A search log of any size whose truth is known: deterministic by seed, whatever the number of partitions."""

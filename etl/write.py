@@ -1,0 +1,79 @@
+"""The only code that writes Delta.
+
+A write replaces whole days: clamped to its range, spread by a hash of the key (never a random one, so that a retried
+task writes the same rows), committed with replaceWhere (also when there is nothing to write, so that old rows go),
+counted after the commit, and recorded in ``runs``.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from pyspark.sql import Column, DataFrame, Observation
+from pyspark.sql import functions as F
+
+from etl.contract import columns as c
+from etl.contract.dates import DateRange
+from etl.errors import WriteVerificationError
+from etl.lake import Lake
+from etl.runs import Run, runs_frame
+
+
+@dataclass(frozen=True)
+class Written:
+    """One finished commit."""
+
+    table: str
+    days: DateRange
+    version: int
+    rows: int
+
+
+def replace_partitions(
+    lake: Lake, frame: DataFrame, table: str, days: DateRange, key: Sequence[str], run: Run,
+    only: Mapping[str, str] = MappingProxyType({}),
+) -> Written:  # fmt: skip
+    """Make ``frame`` the whole content of ``table`` for ``days``, in one commit.
+
+    ``key`` are the columns of the table's grain: they place and sort the rows. ``only`` narrows what is replaced to rows
+    with these column values. Rows of ``frame`` outside ``days`` are dropped, as the range is what the caller answers for.
+    Raises WriteVerificationError if the committed rows are not as many as were computed.
+    """
+    files = max(1, int(lake.spark.conf.get("spark.sql.shuffle.partitions") or 1) // len(days))
+    bucket = F.pmod(F.xxhash64(*key), F.lit(files))
+    counted = Observation()
+    clamped = frame.where(_within(days, only)).observe(counted, F.count(F.lit(1)).alias("rows"))
+    placed = clamped.repartition(files * len(days), "ds", bucket).sortWithinPartitions("ds", *key)
+    where = " AND ".join([f"ds >= '{days.start}'", f"ds <= '{days.end}'", *map(_equals, only.items())])
+    _commit(lake, placed, table, mode="overwrite", options={"replaceWhere": where, "userMetadata": run.run_id})
+    lake.refresh(table)
+    rows = lake.read(table, days).where(_within(days, only)).count()
+    if rows != counted.get["rows"]:
+        raise WriteVerificationError(table, days, counted.get["rows"], rows)
+    written = Written(table, days, lake.version(table), rows)
+    record = run.finished(table, days, written.version, written.rows)
+    _commit(lake, runs_frame(lake.spark, [record]), c.RUNS, mode="append", options={})
+    return written
+
+
+def _within(days: DateRange, only: Mapping[str, str]) -> Column:
+    inside = F.col("ds").between(days.start, days.end)
+    for name, value in only.items():
+        inside = inside & (F.col(name) == value)
+    return inside
+
+
+def _equals(column: tuple[str, str]) -> str:
+    """A part of replaceWhere, which Delta takes as SQL text only: nothing but plain words goes in."""
+    name, value = column
+    if not (re.fullmatch(r"\w+", name) and re.fullmatch(r"[\w.-]+", value)):
+        raise ValueError(f"{name}={value!r}: only letters, digits, '_', '.' and '-' can select rows to replace")
+    return f"{name} = '{value}'"
+
+
+def _commit(lake: Lake, frame: DataFrame, table: str, mode: str, options: dict[str, str]) -> None:
+    writer = frame.write.format("delta").mode(mode).partitionBy("ds").option("mergeSchema", "true")
+    writer.options(**options).save(lake.path(table))
+
+

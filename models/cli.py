@@ -1,0 +1,127 @@
+"""The verbs ``train`` and ``evaluate``. torch is imported when a verb runs, not when help is printed."""
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from etl.contract.errors import UsageError
+from etl.contract.manifest import SPLITS, TEST
+from etl.contract.publish import write_text
+
+if TYPE_CHECKING:
+    from models.config import TrainConfig
+    from models.scorers import Scorer, Track
+
+BM25 = "bm25"
+EVALUATION = "evaluation.json"
+
+
+class _Config(Protocol):
+    @property
+    def train(self) -> "TrainConfig": ...
+
+
+class Context(Protocol):
+    """What a verb needs of the program: the configuration and a progress bar."""
+
+    @property
+    def config(self) -> _Config: ...
+
+    @property
+    def track(self) -> "Track": ...
+
+
+def add_verbs(subparsers: Any) -> None:
+    """Add the verbs to an argparse sub-parser collection; each sets ``run(args, context) -> dict``."""
+    parser: argparse.ArgumentParser = subparsers.add_parser("train", help="train a model on an export")
+    parser.add_argument("--data", required=True, type=Path, metavar="DIR", help="an export directory")
+    parser.add_argument("--model", required=True, metavar="NAME", help="two_tower or interactrank")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the model directory [{train.models_root}/NAME]")
+    parser.set_defaults(run=run_train)
+
+    parser = subparsers.add_parser("evaluate", help="compare models on a split of an export")
+    parser.add_argument("--data", required=True, type=Path, metavar="DIR", help="an export directory")
+    parser.add_argument(
+        "--models",
+        required=True,
+        metavar="A,B",
+        help="model directories, names below train.models_root, or bm25, which needs no training",
+    )
+    parser.add_argument("--split", choices=SPLITS, default=TEST, help="rows to compare on [%(default)s]")
+    parser.set_defaults(run=run_evaluate)
+
+
+def run_train(args: argparse.Namespace, context: Context) -> dict[str, Any]:
+    return train_model(args.data, args.model, args.out, context)
+
+
+def run_evaluate(args: argparse.Namespace, context: Context) -> dict[str, Any]:
+    return evaluate_models(args.data, args.models, args.split, context)
+
+
+def train_model(data: Path, name: str, out: Path | None, context: Context) -> dict[str, Any]:
+    """Train, save, and return where and how good."""
+    from models.dataset import Export
+    from models.model_dir import save
+    from models.train import train
+
+    if name == BM25:
+        raise UsageError("bm25 needs no training: use it directly, evaluate --models bm25,...")
+    config = context.config.train
+    out = out or Path(config.models_root) / name
+    export = Export(data)
+    result = train(config, export, name, context.track)
+    card = save(result, export.manifest, out)
+    return {
+        "model": card.name,
+        "version": card.version,
+        "out": str(out),
+        "best_epoch": card.best_epoch,
+        "curve": card.curve,
+        "metrics": card.metrics,
+        "seconds": round(result.seconds, 3),
+        "rows_per_second": round(result.rows_per_second),
+    }
+
+
+def evaluate_models(data: Path, models: str, split: str, context: Context, note: str = "") -> dict[str, Any]:
+    """Metrics of all models over the same rows; also kept as ``{models_root}/evaluation.json`` for the report."""
+    from models.dataset import Export
+    from models.evaluate import evaluate
+
+    config = context.config.train
+    scorers = open_scorers(models, config)
+    export = Export(data)
+    result = evaluate(export, scorers, split, seed=config.seed, track=context.track)
+    result |= {"data": str(data), "note": note, "coverage_by_ds": export.manifest.coverage_by_ds}
+    write_text(Path(config.models_root) / EVALUATION, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    return result
+
+
+def open_scorers(models: str, config: "TrainConfig") -> "dict[str, Scorer]":
+    """Scorers by the name they are reported under: the model's name, or its directory's where that is taken."""
+    from models.bm25 import Bm25Scorer
+    from models.model_dir import load
+    from models.scorers import TowerScorer
+
+    scorers: dict[str, Scorer] = {}
+    wanted = [part.strip() for part in models.split(",") if part.strip()]
+    for part in wanted:
+        directory = Path(part)
+        if not directory.is_dir() and part == directory.name:
+            directory = Path(config.models_root) / part
+        scorer: Scorer
+        if part == BM25:
+            name, scorer = BM25, Bm25Scorer()
+        else:
+            loaded = load(directory)
+            name, scorer = loaded.card.name, TowerScorer(loaded.model, loaded.card.spec)
+        name = directory.resolve().name if name in scorers else name
+        if name in scorers:
+            raise UsageError(f"--models names '{part}' twice: every model is reported under one name")
+        scorers[name] = scorer
+    if not scorers:
+        raise UsageError("--models is empty: expected names or directories, for example bm25,two_tower,interactrank")
+    return scorers

@@ -1,0 +1,115 @@
+"""What every model obeys: the arrays it is given and the three functions it offers.
+
+Letters in shapes: R requests, N distinct items, P (request, item) pairs, H heads, D vector width, T text features,
+K categories, S segments, L history entries, C cross features.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+F = TypeVar("F", bound="FeatureTable")
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    """Tensors that share their first dimension: a table whose rows can be gathered."""
+
+    def __len__(self) -> int:
+        first: Tensor = getattr(self, dataclasses.fields(self)[0].name)
+        return first.shape[0]
+
+    def take(self: F, rows: Tensor) -> F:
+        """The given rows, in the given order."""
+        return self._map(lambda tensor: tensor[rows])
+
+    def to(self: F, device: torch.device) -> F:
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def _map(self: F, change: Callable[[Tensor], Tensor]) -> F:
+        return type(self)(**{field.name: change(getattr(self, field.name)) for field in dataclasses.fields(self)})
+
+
+@dataclass(frozen=True)
+class ItemFeatures(FeatureTable):
+    """All that an item tower sees. Nothing of a query or a user is in here."""
+
+    text: Tensor  # (N, T) int32: hashed words, then n-grams; 0 is padding
+    item_id: Tensor  # (N,) int32: hash bucket
+    categories: Tensor  # (N, K) int32: hash buckets, 0 not known
+    numerics: Tensor  # (N, M) float32, NaN not known
+    dense: Tensor  # (N, E) float32
+
+
+@dataclass(frozen=True)
+class QueryFeatures(FeatureTable):
+    """All that a query tower sees: the query, the segments of its user, the user's last actions (latest first).
+
+    History entries are self-contained: the id and category buckets of their items, not item rows.
+    """
+
+    text: Tensor  # (R, T) int32: as in ItemFeatures, from the same buckets
+    query_id: Tensor  # (R,) int32: hash bucket
+    segments: Tensor  # (R, S) int32: index into FeatureSpec.segments[name], 0 not known
+    history_item: Tensor  # (R, L) int32: hash buckets of item ids
+    history_categories: Tensor  # (R, L, K) int32
+    history_action: Tensor  # (R, L) int32: 1 + index into FeatureSpec.actions, 0 is padding
+    history_age: Tensor  # (R, L) int32: age bucket (see hashing.age_buckets), 0 is padding
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Whole requests with their pairs. ``rows`` are positions in the split, in the order of the pairs."""
+
+    queries: QueryFeatures
+    items: ItemFeatures
+    pair_query: Tensor  # (P,) int64 in [0, R)
+    pair_item: Tensor  # (P,) int64 in [0, N)
+    cross: Tensor  # (P, C) float32, as exported
+    labels: Tensor  # (P, H) float32
+    weight: Tensor  # (P,) float32
+    rows: Tensor  # (P,) int64
+
+    def to(self, device: torch.device) -> "Batch":
+        return Batch(**{field.name: getattr(self, field.name).to(device) for field in dataclasses.fields(self)})
+
+
+class Ranker(nn.Module):
+    """A model: ``encode_query`` once per request, ``encode_item`` once per item, ``score`` per pair."""
+
+    head_weights: Tensor  # (H,), sums to 1
+
+    def __init__(self, head_weights: tuple[float, ...], dim: int):
+        super().__init__()
+        weights = torch.tensor(head_weights, dtype=torch.float64)
+        self.register_buffer("head_weights", (weights / weights.sum()).float(), persistent=False)
+        self.heads, self.dim = len(head_weights), dim
+
+    def encode_query(self, queries: QueryFeatures) -> Tensor:
+        """(R, H*D): one vector per head, one after the other."""
+        raise NotImplementedError
+
+    def encode_item(self, items: ItemFeatures) -> Tensor:
+        """(N, D)."""
+        raise NotImplementedError
+
+    def score(self, q: Tensor, v: Tensor, cross: Tensor) -> Tensor:
+        """Logits (P, H) of q (P, H*D), v (P, D) and unscaled cross features (P, C)."""
+        raise NotImplementedError
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits (P, H) of the batch's pairs."""
+        q = self.encode_query(batch.queries)[batch.pair_query]  # (R, H*D) -> (P, H*D)
+        v = self.encode_item(batch.items)[batch.pair_item]  # (N, D) -> (P, D)
+        return self.score(q, v, batch.cross)
+
+    def start_at(self, base_rates: Tensor) -> None:
+        """Called once before training with the heads' base rates (H,) on the training rows. Does nothing by default."""
+
+    def ranking_score(self, logits: Tensor) -> Tensor:
+        """(P, H) -> (P,): the head-weighted logit, the one number by which items are ordered."""
+        return logits @ self.head_weights

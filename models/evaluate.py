@@ -1,0 +1,178 @@
+"""Models side by side over the same rows, with intervals, slices and paired differences.
+
+Items are ordered by the head-weighted logit (what bulk scoring orders by) and judged by the first head's label.
+Requests without a positive of that head count in the row metrics only.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from etl.contract.manifest import TEST
+from models import metrics
+from models.bootstrap import intervals
+from models.dataset import Export, Rows
+from models.errors import ExportError, ModelError
+from models.scorers import OracleScorer, RowScores, Scorer, Track, no_track
+from models.slices import request_slices
+
+BASELINE = "two_tower"
+ORACLE = "oracle"
+_Columns = dict[tuple[str, str, str], npt.NDArray[np.float64]]
+
+
+def evaluate(
+    export: Export,
+    scorers: Mapping[str, Scorer],
+    split: str = TEST,
+    seed: int = 17,
+    track: Track = no_track,
+) -> dict[str, Any]:
+    """Metrics of every scorer by name, as plain JSON values.
+
+    Keys: models, oracle (where the export has one), slices, differences (against two_tower), calibration, requests,
+    rows, split. Raises ExportError for a split without rows or positives, ModelError for a score that is no number.
+    """
+    rows = export.split(split)
+    if not (rows.labels[:, 0] > 0).any():
+        head = export.manifest.heads[0].name
+        raise ExportError(
+            f"split '{split}' of {export.directory} has no positive of head '{head}': nothing can be "
+            f"ranked right or wrong. Export a longer range, or check heads[0].actions."
+        )
+    ties = metrics.tie_keys(rows.request[rows.request_of_row()], rows.item)
+    named = dict(scorers)
+    if export.manifest.has_oracle:
+        named[ORACLE] = OracleScorer()
+    scores = {name: _checked(name, scorer, export, rows, track) for name, scorer in named.items()}
+    per_request = {
+        name: metrics.request_metrics(rows.starts, score.ranking, rows.labels[:, 0], ties)
+        for name, score in scores.items()
+    }
+    if ORACLE in named:
+        _leave_out_unknown(per_request[ORACLE], rows)
+    slices = request_slices(export, rows)
+    table = _with_intervals(_columns(per_request, slices), seed)
+    overall = {name: table["", name] | _row_metrics(score, rows) for name, score in scores.items()}
+    result: dict[str, Any] = {
+        "models": {name: overall[name] for name in scorers},
+        "slices": _slices(table, per_request, slices),
+        "differences": _differences(table, per_request),
+        "calibration": {name: _calibration(score, rows, export) for name, score in scores.items() if _has(score)},
+        "requests": int((~np.isnan(next(iter(per_request.values()))["mrr"])).sum()),
+        "rows": len(rows),
+        "split": split,
+    }
+    if ORACLE in overall:
+        judged = int((~np.isnan(per_request[ORACLE]["mrr"])).sum())
+        result[ORACLE] = overall[ORACLE] | {"requests": judged}
+    return result
+
+
+def _checked(name: str, scorer: Scorer, export: Export, rows: Rows, track: Track) -> RowScores:
+    score = scorer.score(export, rows, f"scoring with {name}", track)
+    bad = int(np.count_nonzero(~np.isfinite(score.ranking)))
+    if bad == len(rows) and name == ORACLE:
+        raise ExportError(
+            f"{export.directory}: no row of split '{rows.split}' has an oracle, but the manifest says has_oracle. "
+            f"Export again with the truth of the same log."
+        )
+    if bad and name != ORACLE:
+        raise ModelError(
+            f"model '{name}' gives a score that is no number in {bad} of {len(rows)} rows of split '{rows.split}'. "
+            f"Train it again; if it stays, lower train.learning_rate."
+        )
+    return score
+
+
+def _leave_out_unknown(values: dict[str, npt.NDArray[np.float64]], rows: Rows) -> None:
+    """The oracle judges only requests whose rows it all knows."""
+    unknown = np.logical_or.reduceat(np.isnan(rows.oracle), rows.starts[:-1])
+    for value in values.values():
+        value[unknown] = np.nan
+
+
+def _has(score: RowScores) -> bool:
+    return score.logits is not None
+
+
+def _columns(
+    per_request: dict[str, dict[str, npt.NDArray[np.float64]]], slices: dict[str, npt.NDArray[np.bool_]]
+) -> _Columns:
+    """(slice or '' or '-' for a paired difference, model, metric) -> values (R,)."""
+    columns: _Columns = {}
+    for name, values in per_request.items():
+        for metric, value in values.items():
+            columns["", name, metric] = value
+            for part, mask in slices.items():
+                columns[part, name, metric] = np.where(mask, value, np.nan)
+            if BASELINE in per_request and name not in (BASELINE, ORACLE):
+                columns["-", name, metric] = value - per_request[BASELINE][metric]
+    return columns
+
+
+def _with_intervals(columns: _Columns, seed: int) -> dict[tuple[str, str], dict[str, Any]]:
+    matrix = np.stack(list(columns.values()), axis=1)
+    matrix = matrix[~np.isnan(matrix).all(axis=1)]
+    low, high = intervals(matrix, seed)
+    seen = ~np.isnan(matrix)
+    count = seen.sum(axis=0)
+    mean = np.divide(np.where(seen, matrix, 0.0).sum(axis=0), count, out=np.full(len(count), np.nan), where=count > 0)
+    table: dict[tuple[str, str], dict[str, Any]] = {}
+    for index, (part, name, metric) in enumerate(columns):
+        cell = table.setdefault((part, name), {})
+        cell[metric] = _plain(mean[index])
+        cell[f"{metric}_ci"] = [_plain(low[index]), _plain(high[index])]
+    return table
+
+
+def _plain(value: float) -> float | None:
+    """JSON has no NaN."""
+    return None if np.isnan(value) else float(value)
+
+
+def _row_metrics(score: RowScores, rows: Rows) -> dict[str, float | None]:
+    known = np.isfinite(score.ranking)
+    label = rows.labels[:, 0]
+    result = {"row_auc": _plain(metrics.row_auc(score.ranking[known], label[known]))}
+    if score.logits is not None:
+        logit = score.logits[:, 0]
+        result["logloss"] = metrics.log_loss(logit, label)
+        result["calibration"] = _plain(metrics.Calibration.of(metrics.sigmoid(logit), label).ratio)
+    return result
+
+
+def _calibration(score: RowScores, rows: Rows, export: Export) -> dict[str, Any]:
+    """By head: mean prediction, mean outcome, their ratio and the reliability table."""
+    assert score.logits is not None
+    result = {}
+    for index, head in enumerate(export.manifest.heads):
+        found = metrics.Calibration.of(metrics.sigmoid(score.logits[:, index]), rows.labels[:, index])
+        result[head.name] = {
+            "predicted": found.predicted,
+            "observed": found.observed,
+            "ratio": _plain(found.ratio),
+            "bins": found.bins,
+        }
+    return result
+
+
+def _slices(
+    table: dict[tuple[str, str], dict[str, Any]],
+    per_request: dict[str, dict[str, npt.NDArray[np.float64]]],
+    slices: dict[str, npt.NDArray[np.bool_]],
+) -> dict[str, Any]:
+    judged = ~np.isnan(next(iter(per_request.values()))["mrr"])
+    return {
+        part: {"requests": int((mask & judged).sum())} | {name: table[part, name] for name in per_request}
+        for part, mask in slices.items()
+    }
+
+
+def _differences(
+    table: dict[tuple[str, str], dict[str, Any]], per_request: dict[str, dict[str, npt.NDArray[np.float64]]]
+) -> dict[str, Any]:
+    """Per model: its metrics minus those of two_tower on the same requests; empty when two_tower is not evaluated."""
+    return {name: table["-", name] for name in per_request if ("-", name) in table}

@@ -1,0 +1,42 @@
+"""What users did, stored once per user; a request gathers the last entries of a prefix."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from models.features import HistoryRows
+
+
+@dataclass(frozen=True)
+class Histories:
+    """Ragged lists of U users in time order: user u owns entries offsets[u] .. offsets[u+1]-1."""
+
+    offsets: npt.NDArray[np.int64]  # (U+1,)
+    items: npt.NDArray[np.int32]  # (entries,) rows of an item table
+    actions: npt.NDArray[np.int8]  # (entries,)
+    ts: npt.NDArray[np.int64]  # (entries,) epoch seconds
+
+    def lengths(self) -> npt.NDArray[np.int64]:
+        return np.diff(self.offsets)
+
+    def last(
+        self,
+        user: npt.NDArray[np.int32],
+        end: npt.NDArray[np.int32],
+        ts: npt.NDArray[np.int64],
+        length: int,
+    ) -> HistoryRows:
+        """The last ``length`` of the first ``end`` entries of each user (R,), latest first, aged at ``ts`` (R,)."""
+        back = np.arange(length)
+        valid = back[None, :] < end[:, None]  # (R, L)
+        at = np.where(valid, self.offsets[user][:, None] + end[:, None] - 1 - back[None, :], 0)
+        if not len(self.items):
+            empty = np.zeros(valid.shape, dtype=np.int32)
+            return HistoryRows(empty, empty.astype(np.int8), empty.astype(np.int64), valid)
+        return HistoryRows(
+            items=np.where(valid, self.items[at], 0),
+            actions=np.where(valid, self.actions[at], 0).astype(np.int8),
+            age_seconds=np.where(valid, ts[:, None] - self.ts[at], 0),
+            valid=valid,
+        )

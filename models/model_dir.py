@@ -1,0 +1,129 @@
+"""A model directory: ``weights.safetensors`` and ``model.json``, written aside and renamed, opened through the JSON.
+
+Both files repeat byte for byte when the same training is repeated on the same machine.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from etl.contract.manifest import Manifest
+from etl.contract.publish import published_directory
+from etl.contract.settings import to_plain
+from models.config import TrainConfig
+from models.contract import Ranker
+from models.errors import ModelError
+from models.features import FeatureSpec
+from models.registry import get_model
+from models.scaling import CrossScaling
+from models.towers import NumericStatistics
+from models.train import TrainResult
+
+CARD = "model.json"
+WEIGHTS = "weights.safetensors"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What ``model.json`` says."""
+
+    name: str
+    version: str
+    """A hash of weights, configuration and feature contract: equal versions score equally."""
+    config: TrainConfig
+    spec: FeatureSpec
+    scaling: CrossScaling
+    curve: list[dict[str, float]]
+    best_epoch: int
+    metrics: dict[str, float]
+    data: dict[str, Any]
+    """Which export it was trained on: days, rows, source versions, configuration hash."""
+    format_version: int = FORMAT_VERSION
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    card: ModelCard
+    model: Ranker
+    """In eval mode, on the CPU."""
+
+
+def save(result: TrainResult, manifest: Manifest, directory: Path) -> ModelCard:
+    """Publish a trained model; whatever stood at ``directory`` is replaced."""
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in result.model.state_dict().items()}
+    weights = save_tensors(state)
+    scored_by = {"config": to_plain(result.config), "spec": to_plain(result.spec), "scaling": result.scaling.to_plain()}
+    identity = json.dumps([result.name, scored_by], sort_keys=True).encode()
+    card = ModelCard(
+        name=result.name,
+        version=hashlib.sha256(identity + weights).hexdigest()[:16],
+        config=result.config,
+        spec=result.spec,
+        scaling=result.scaling,
+        curve=result.curve,
+        best_epoch=result.best_epoch,
+        metrics=result.metrics,
+        data=_data(manifest),
+    )
+    with published_directory(directory) as aside:
+        (aside / WEIGHTS).write_bytes(weights)
+        text = json.dumps(to_plain(asdict(card)), indent=2, ensure_ascii=False, allow_nan=False)
+        (aside / CARD).write_text(text + "\n", encoding="utf-8")
+    return card
+
+
+def read_card(directory: Path) -> ModelCard:
+    """The description of a model directory; ModelError if it is missing, damaged or of another format."""
+    path = directory / CARD
+    if not path.is_file():
+        raise ModelError(
+            f"no finished model at {directory}: {CARD} is missing. "
+            f"Make one with: prerank train --data DIR --model NAME --out {directory}"
+        )
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+        version = plain["format_version"]
+        if version != FORMAT_VERSION:
+            raise ModelError(f"{path}: format {version}, this program reads {FORMAT_VERSION}. Train again.")
+        config = plain.pop("config")
+        config["hidden"] = tuple(config["hidden"])
+        return ModelCard(
+            config=TrainConfig(**config),
+            spec=FeatureSpec.from_plain(plain.pop("spec")),
+            scaling=CrossScaling.from_plain(plain.pop("scaling")),
+            **plain,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path} is damaged ({error}): train again") from error
+
+
+def load(directory: Path) -> LoadedModel:
+    """Open a model directory."""
+    card = read_card(directory)
+    empty = NumericStatistics((0.0,) * len(card.spec.numerics), (1.0,) * len(card.spec.numerics))
+    model = get_model(card.name)(card.spec, card.config, card.scaling, empty)
+    path = directory / WEIGHTS
+    try:
+        model.load_state_dict(load_tensors(path.read_bytes()))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise ModelError(f"{path} cannot be read as weights of '{card.name}' ({error}): train again") from error
+    return LoadedModel(card, model.eval())
+
+
+def _data(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "start_ds": manifest.start_ds,
+        "end_ds": manifest.end_ds,
+        "lag_days": manifest.lag_days,
+        "rows": manifest.rows,
+        "positives": manifest.positives,
+        "sources": manifest.sources,
+        "config_hash": manifest.config_hash,
+    }

@@ -1,0 +1,23 @@
+"""Trainable models by name. A new model is one file and one line here."""
+
+from collections.abc import Callable
+
+from etl.contract.errors import UnknownNameError
+from models.config import TrainConfig
+from models.contract import Ranker
+from models.features import FeatureSpec
+from models.interactrank import InteractRank
+from models.scaling import CrossScaling
+from models.towers import NumericStatistics
+from models.two_tower import TwoTower
+
+Constructor = Callable[[FeatureSpec, TrainConfig, CrossScaling, NumericStatistics], Ranker]
+
+MODELS: dict[str, Constructor] = {"two_tower": TwoTower, "interactrank": InteractRank}
+
+
+def get_model(name: str) -> Constructor:
+    """The constructor of a model; UnknownNameError names the nearest."""
+    if name not in MODELS:
+        raise UnknownNameError("trainable model", name, MODELS)
+    return MODELS[name]

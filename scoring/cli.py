@@ -1,0 +1,93 @@
+"""The verbs of scoring, and how every verb's result looks in a terminal."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from etl.cli import add_days, days_of
+from etl.contract.errors import UsageError
+
+if TYPE_CHECKING:
+    from scoring.context import Context
+
+DEMO_SOURCES = ("simulate", "complete-journey")
+
+
+def add_verbs(subparsers: Any) -> None:
+    """Add the verbs to an argparse sub-parser collection; each sets ``run(args, context) -> dict``."""
+    parser = subparsers.add_parser("score", help="the candidates of a ds through a model -> scores")
+    parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="a model directory")
+    add_days(parser)
+    parser.set_defaults(run=run_score)
+    parser = subparsers.add_parser("report", help="one self-contained HTML page with plots")
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="the HTML file")
+    parser.set_defaults(run=run_report)
+    parser = subparsers.add_parser("show-config", help="every effective value and where it came from")
+    parser.set_defaults(run=run_show_config)
+    parser = subparsers.add_parser("demo", help="the whole job in a scratch lake")
+    parser.add_argument("--source", choices=DEMO_SOURCES, default="simulate", help="the log [%(default)s]")
+    parser.add_argument("--events", type=int, default=800_000, metavar="N", help="simulated raw rows [%(default)s]")
+    parser.add_argument("--seed", type=int, default=1, metavar="S", help="of the simulated log [%(default)s]")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the scratch folder [./scratch/demo-SOURCE]")
+    parser.set_defaults(run=run_demo)
+
+
+def run_score(args: argparse.Namespace, context: "Context") -> dict[str, Any]:
+    from scoring.score import score_candidates
+
+    days = days_of(args)
+    if len(days) != 1:
+        raise UsageError(f"score ranks the candidates of one day: give --ds, not the range {days}")
+    return vars(score_candidates(context.lake(), context.config, days.start, args.model))
+
+
+def run_report(args: argparse.Namespace, context: "Context") -> dict[str, Any]:
+    from scoring.report import write_report
+
+    write_report(context.lake(), context.config, args.out)
+    return {"report": str(args.out)}
+
+
+def run_show_config(args: argparse.Namespace, context: "Context") -> dict[str, Any]:
+    from scoring.show_config import effective_values
+
+    return {"values": effective_values(context.loaded)}
+
+
+def run_demo(args: argparse.Namespace, context: "Context") -> dict[str, Any]:
+    from scoring.demo import run_demo as run_whole_job
+
+    out = args.out or Path("scratch") / f"demo-{args.source}"
+    return run_whole_job(context, args.source, out, args.events, args.seed)
+
+
+def render(verb: str, result: dict[str, Any]) -> str:
+    """A verb's result as text: tables where it holds some, otherwise one line per entry."""
+    from scoring.terminal import lines_of, table_of
+
+    if verb in ("evaluate", "demo"):
+        return "\n".join(_evaluation_lines(verb, result))
+    for key in ("steps", "built", "values", "written"):
+        if verb in ("plan", "backfill", "show-config", "interactions") and key in result:
+            return table_of(result[key], empty=f"{verb}: nothing to show")
+    return lines_of(result)
+
+
+def _evaluation_lines(verb: str, result: dict[str, Any]) -> list[str]:
+    from models.table import difference_rows, metrics_rows, slice_rows
+    from scoring.terminal import text_table
+
+    blocks = [
+        f"{result['requests']} requests of split '{result['split']}', 95 % bootstrap intervals over requests",
+        text_table(metrics_rows(result)),
+        text_table(slice_rows(result)),
+        text_table(difference_rows(result)),
+    ]
+    if result.get("note"):
+        blocks.insert(0, result["note"])
+    if verb == "demo":
+        blocks += [
+            f"lake    {result['lake']}\nmodel   {result['model']}\nreport  {result['report']}\n"
+            f"wall    {result['seconds']['total']} s"
+        ]
+    return blocks

@@ -1,0 +1,26 @@
+"""The whole configuration: etl's and models' sections, and what scoring adds."""
+
+from dataclasses import dataclass
+
+from etl.config import EtlConfig
+from models.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class ScoreConfig:
+    top_k: int = 100
+    """Items kept per request, best first; ties by item_id."""
+    requests_per_batch: int = 256
+    """Requests that a worker scores at once."""
+
+    def __post_init__(self) -> None:
+        if self.top_k < 1 or self.requests_per_batch < 1:
+            raise ValueError("top_k and requests_per_batch must be 1 or more")
+
+
+@dataclass(frozen=True)
+class PrerankConfig(EtlConfig):
+    """Everything in ``prerank.yaml``."""
+
+    train: TrainConfig = TrainConfig()
+    score: ScoreConfig = ScoreConfig()

@@ -1,0 +1,110 @@
+"""The program ``prerank``: one parser over the verbs of etl, models and scoring. Also the file for spark-submit."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import NoReturn
+
+import etl.cli
+import models.cli
+import scoring.cli
+from etl.contract.errors import PrerankError, UnknownNameError, UsageError
+from etl.contract.settings import load
+from scoring.config import PrerankConfig
+from scoring.context import Context
+
+DESCRIPTION = "The offline half of a search pre-ranker: interaction tables, training data, models, bulk scoring."
+EPILOG = """exit codes: 0 ok, 1 failed, 2 usage, 3 stopped by a quality gate
+configuration: prerank.yaml <- environment PRERANK__SECTION__KEY <- --set section.key=value (see show-config)"""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose complaints are UsageErrors; a verb that does not exist names the nearest one."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}. See: {self.prog} --help")
+
+
+def build_parser() -> Parser:
+    parser = Parser(
+        prog="prerank",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", required=True)
+    for package in (etl.cli, models.cli, scoring.cli):
+        package.add_verbs(verbs)
+    for name, verb in verbs.choices.items():
+        verb.prog, verb.allow_abbrev = f"prerank {name}", False
+        _add_common(verb)
+    return parser
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The command line as a namespace; UsageError naming the nearest valid word for an unknown verb or flag."""
+    parser = build_parser()
+    verbs = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction)).choices
+    verb = next((word for word in argv if not word.startswith("-")), None)
+    if verb is not None:
+        if verb not in verbs:
+            raise UnknownNameError("verb", verb, verbs)
+        # Before argparse looks, as it would complain of what is missing first.
+        flags = [flag for action in verbs[verb]._actions for flag in action.option_strings]
+        for word in argv[argv.index(verb) + 1 :]:
+            if word.startswith("--") and word.partition("=")[0] not in flags:
+                raise UnknownNameError(f"flag of 'prerank {verb}'", word.partition("=")[0], flags)
+    return parser.parse_args(argv)
+
+
+def run(argv: Sequence[str]) -> int:
+    """Parse, run one verb, print its result; returns the exit code."""
+    args = parse(argv)
+    context = Context(load(PrerankConfig, args.config, os.environ, args.set))
+    result = args.run(args, context)
+    if args.json:
+        text = json.dumps(result, ensure_ascii=False, default=str)
+    else:
+        text = scoring.cli.render(args.verb, result)
+    sys.stdout.write(text + "\n")
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The console script. Failures that have an explanation print it; others name the error, --debug shows where."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if "--debug" not in words:
+        sys.excepthook = _explain
+    try:
+        return run(words)
+    except PrerankError as error:
+        sys.stderr.write(f"prerank: {error}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("prerank: interrupted; what was committed stands, run the same command to finish\n")
+        return 130
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    common = parser.add_argument_group("common options")
+    common.add_argument("--config", type=Path, metavar="FILE", help="configuration file [prerank.yaml if there is one]")
+    common.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one value; repeatable")
+    common.add_argument("--json", action="store_true", help="print one machine-readable object on stdout")
+    common.add_argument("--debug", action="store_true", help="show the traceback of an unexpected error")
+
+
+def _explain(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    first = next(iter(str(error).strip().splitlines()), "no message")
+    sys.stderr.write(
+        f"prerank: unexpected {kind.__name__}: {first}\n"
+        "Tables are changed only by whole commits; the same command with --debug shows where this happened.\n"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,35 @@
+"""One Spark session for the whole run: small, quiet, Delta on."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from etl.config import EtlConfig, LakeConfig
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator["SparkSession"]:  # noqa: F821
+    from etl.config import SparkConfig
+    from etl.session import spark_session
+
+    session = spark_session(
+        SparkConfig(
+            conf={
+                "spark.master": "local[2]",
+                "spark.sql.shuffle.partitions": "2",
+                "spark.databricks.delta.snapshotPartitions": "1",
+                "spark.driver.memory": "2g",
+                "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
+            }
+        ),
+        app="prerank-tests",
+    )
+    yield session
+    session.stop()
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> EtlConfig:
+    """The default configuration over an empty lake."""
+    return EtlConfig(lake=LakeConfig(root=str(tmp_path / "lake")))

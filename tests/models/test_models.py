@@ -1,0 +1,149 @@
+"""What every model promises, for each of them."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+import torch
+
+from etl.contract.errors import UnknownNameError
+from etl.contract.manifest import TEST
+from models.config import TrainConfig
+from models.contract import Batch, Ranker
+from models.dataset import Export
+from models.features import FeatureSpec
+from models.fusion import LinearFusionRanker
+from models.loader import FeatureTables, RequestLoader
+from models.registry import MODELS, get_model
+from models.scaling import CrossScaling
+from models.towers import NumericStatistics
+
+
+@pytest.fixture(scope="module")
+def loader(export: Export, config: TrainConfig) -> RequestLoader:
+    tables = FeatureTables(FeatureSpec.of(export.manifest, 3, config), export)
+    return RequestLoader(tables, export.split(TEST), 16)
+
+
+@pytest.fixture(params=sorted(MODELS))
+def model(request: pytest.FixtureRequest, loader: RequestLoader, config: TrainConfig) -> Ranker:
+    """Untrained, with fusion weights that are not 0, in eval mode."""
+    spec = loader.tables.spec
+    scaling = CrossScaling.fit(loader.rows.cross, spec.cross)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        built = get_model(request.param)(spec, config, scaling, NumericStatistics.fit(loader.tables.items.numerics))
+        torch.nn.init.normal_(built.fusion_layer.weight)
+        torch.nn.init.normal_(built.fusion_layer.bias)
+    return built.eval()
+
+
+@pytest.fixture
+def batch(loader: RequestLoader) -> Batch:
+    return loader.batch(np.arange(16))
+
+
+def _copy(batch: Batch) -> dict[str, torch.Tensor]:
+    tensors = {}
+    for side in ("queries", "items"):
+        features = getattr(batch, side)
+        tensors |= {f"{side}.{field.name}": getattr(features, field.name).clone() for field in fields(features)}
+    return tensors | {"cross": batch.cross.clone(), "labels": batch.labels.clone()}
+
+
+def test_shapes_and_unit_length(model: Ranker, batch: Batch):
+    q, v = model.encode_query(batch.queries), model.encode_item(batch.items)
+    assert q.shape == (16, model.heads * model.dim)
+    assert v.shape == (len(batch.items), model.dim)
+    assert torch.allclose(q.view(16, model.heads, model.dim).norm(dim=-1), torch.ones(16, model.heads), atol=1e-5)
+    assert torch.allclose(v.norm(dim=-1), torch.ones(len(v)), atol=1e-5)
+
+
+def test_score_of_encoded_sides_is_the_forward(model: Ranker, batch: Batch):
+    q, v = model.encode_query(batch.queries), model.encode_item(batch.items)
+    logits = model.score(q[batch.pair_query], v[batch.pair_item], batch.cross)
+    assert logits.shape == (len(batch.rows), model.heads)
+    assert torch.equal(logits, model(batch))
+
+
+def test_nothing_of_the_input_is_changed_in_place(model: Ranker, batch: Batch):
+    before = _copy(batch)
+    model(batch)
+    model.train()(batch).sum().backward()
+    for name, tensor in _copy(batch).items():
+        assert torch.equal(tensor.nan_to_num(7.0), before[name].nan_to_num(7.0)), name
+
+
+def test_a_row_does_not_depend_on_the_rest_of_the_batch(model: Ranker, loader: RequestLoader, batch: Batch):
+    together = model(batch)
+    for request in (0, 7):
+        alone = loader.batch(np.array([request]))
+        at = torch.isin(batch.rows, alone.rows)
+        assert torch.allclose(model(alone), together[at], atol=1e-5)
+
+
+def test_one_pair_alone_works(model: Ranker, loader: RequestLoader):
+    batch = loader.batch(np.array([0]))
+    one = replace(
+        batch,
+        items=batch.items.take(batch.pair_item[:1]),
+        pair_query=torch.tensor([0]),
+        pair_item=torch.tensor([0]),
+        cross=batch.cross[:1],
+    )
+    assert torch.allclose(model(one), model(batch)[:1], atol=1e-5)
+
+
+def test_items_do_not_depend_on_queries_nor_queries_on_items(model: Ranker, loader: RequestLoader):
+    other = loader.batch(np.arange(16, 32))
+    batch = loader.batch(np.arange(16))
+    mixed = replace(batch, queries=other.queries)
+    assert torch.equal(model.encode_item(mixed.items), model.encode_item(batch.items))
+    assert torch.equal(model.encode_query(mixed.queries), model.encode_query(other.queries))
+
+
+def test_unknown_everything_gives_finite_vectors(model: Ranker, batch: Batch):
+    q = model.encode_query(batch.queries._map(torch.zeros_like))
+    items = replace(batch.items._map(torch.zeros_like), numerics=torch.full_like(batch.items.numerics, torch.nan))
+    assert torch.isfinite(q).all()
+    assert torch.isfinite(model.encode_item(items)).all()
+
+
+def test_only_interactrank_reads_history_and_cross_features(model: Ranker, batch: Batch):
+    queries = batch.queries
+    blind = replace(queries, history_action=torch.zeros_like(queries.history_action))
+    reads_history = not torch.equal(model.encode_query(queries), model.encode_query(blind))
+    reads_cross = not torch.equal(model(batch), model(replace(batch, cross=batch.cross * 2)))
+    assert reads_history == reads_cross == (type(model).__name__ == "InteractRank")
+
+
+def test_padding_of_a_history_never_counts(model: Ranker, batch: Batch):
+    queries = batch.queries
+    padding = queries.history_action == 0
+    noise = replace(
+        queries,
+        history_item=torch.where(padding, 3, queries.history_item),
+        history_age=torch.where(padding, 3, queries.history_age),
+    )
+    assert torch.equal(model.encode_query(queries), model.encode_query(noise))
+
+
+def test_the_weight_on_the_dot_product_stays_positive(model: LinearFusionRanker):
+    with torch.no_grad():
+        model.fusion_layer.rho.fill_(-5.0)
+    assert 0 < model.fusion().dot_weight < 0.01
+
+
+def test_the_blended_query_and_the_folded_cross_score_give_the_ranking_score(model: LinearFusionRanker, batch: Batch):
+    fusion = model.fusion()
+    width = len(fusion.weights)
+    blended = model.blended_query(batch.queries)[batch.pair_query]
+    v = model.encode_item(batch.items)[batch.pair_item]
+    cross = fusion.cross_score(batch.cross[:, :width].double().numpy())
+    folded = fusion.dot_weight * (blended * v).sum(-1).detach().numpy() + cross
+    np.testing.assert_allclose(folded, model.ranking_score(model(batch)).detach().numpy(), atol=1e-4)
+
+
+def test_an_unknown_model_names_the_nearest():
+    with pytest.raises(UnknownNameError, match="did you mean 'interactrank'"):
+        get_model("interact_rank")

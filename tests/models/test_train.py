@@ -1,0 +1,99 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from etl.contract.errors import UnknownNameError
+from etl.contract.manifest import TRAIN, VALIDATION
+from models.config import TrainConfig
+from models.dataset import Export
+from models.errors import ExportError
+from models.losses import weighted_bce
+from models.train import TrainResult, train
+from tests.models.export_fixture import World, write_export
+
+SMALL = World(requests=(60, 20, 20), items=30, queries=8, users=10)
+
+
+def test_training_beats_chance_and_interactions_add_to_text(two_tower: TrainResult, interactrank: TrainResult):
+    assert two_tower.metrics["auc"] > 0.6
+    assert interactrank.metrics["auc"] > two_tower.metrics["auc"] + 0.05
+    assert interactrank.metrics["hits@3"] > two_tower.metrics["hits@3"]
+
+
+def test_the_best_epoch_is_kept(interactrank: TrainResult):
+    by_epoch = [point["validation_ndcg@10"] for point in interactrank.curve]
+    assert interactrank.metrics["ndcg@10"] == max(by_epoch) == by_epoch[interactrank.best_epoch - 1]
+    assert interactrank.curve[0]["loss"] > interactrank.curve[-1]["loss"]
+
+
+def test_training_repeats_exactly_and_the_seed_matters(tmp_path: Path, config: TrainConfig):
+    export = Export(write_export(tmp_path / "data", SMALL))
+    short = replace(config, epochs=2)
+    one, two = train(short, export, "interactrank"), train(short, export, "interactrank")
+    assert one.curve == two.curve
+    for name, tensor in one.model.state_dict().items():
+        assert torch.equal(tensor, two.model.state_dict()[name]), name
+    assert train(replace(short, seed=99), export, "interactrank").curve != one.curve
+
+
+def test_training_leaves_the_global_random_state_alone(tmp_path: Path, config: TrainConfig):
+    export = Export(write_export(tmp_path / "data", SMALL))
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    train(replace(config, epochs=1), export, "two_tower")
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_it_stops_when_validation_gets_no_better(tmp_path: Path, config: TrainConfig):
+    export = Export(write_export(tmp_path / "data", SMALL))
+    result = train(replace(config, epochs=30, patience=1, learning_rate=0.05), export, "two_tower")
+    assert len(result.curve) == result.best_epoch + 1 < 30
+
+
+def test_without_validation_all_epochs_run_and_the_last_is_kept(tmp_path: Path, config: TrainConfig):
+    export = Export(write_export(tmp_path / "data", SMALL))
+    shards = tuple(shard for shard in export.manifest.shards if shard.split != VALIDATION)
+    replace(export.manifest, shards=shards).write(export.directory)
+    result = train(replace(config, epochs=3, patience=1), Export(export.directory), "two_tower")
+    assert (result.best_epoch, len(result.curve), result.metrics) == (3, 3, {})
+
+
+@pytest.mark.parametrize(("label", "kind"), [(0, "negative"), (1, "positive")])
+def test_labels_of_one_kind_are_an_error(tmp_path: Path, config: TrainConfig, label: int, kind: str):
+    export = Export(write_export(tmp_path / "data", SMALL))
+    export.split(TRAIN).labels[:, 0] = label
+    with pytest.raises(ExportError, match=f"head 'engagement' are all {kind}"):
+        train(config, export, "two_tower")
+
+
+def test_an_unknown_name_is_refused_before_anything_is_read(tmp_path: Path, config: TrainConfig):
+    export = Export(write_export(tmp_path / "data", SMALL))
+    (export.directory / "items.parquet").unlink()
+    with pytest.raises(UnknownNameError, match="two_tower"):
+        train(config, export, "two_towers")
+
+
+def test_progress_passes_every_batch_through(tmp_path: Path, config: TrainConfig):
+    export = Export(write_export(tmp_path / "data", SMALL))
+    seen: list[tuple[str, int, int]] = []
+
+    def track(iterable, description, total, /):
+        batches = list(iterable)
+        seen.append((description, total, len(batches)))
+        yield from batches
+
+    train(replace(config, epochs=2), export, "two_tower", track)
+    assert seen == [("two_tower epoch 1/2", 2, 2), ("two_tower epoch 2/2", 2, 2)]
+
+
+def test_weighted_bce_equals_the_plain_sum():
+    logits, labels = torch.tensor([[0.5, -1.0], [2.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    weight, heads = torch.tensor([1.0, 3.0]), torch.tensor([0.8, 0.2])
+    p = torch.sigmoid(logits).numpy()
+    bce = -np.log(np.where(labels.numpy() > 0, p, 1 - p))
+    expected = sum(w * (0.8 * row[0] + 0.2 * row[1]) for w, row in zip([1, 3], bce, strict=True)) / 4
+    assert float(weighted_bce(logits, labels, weight, heads)) == pytest.approx(expected, rel=1e-5)
