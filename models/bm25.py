@@ -1,7 +1,7 @@
 """BM25 over item texts (library bm25s): the text-only baseline, without training.
 
-k1 and b come from the validation split. Document frequencies are those of the distinct item texts. A query is scored once against all texts, then its rows
-gather their scores. Scores are no probabilities.
+k1 and b come from the validation split. Document frequencies are those of the distinct item texts. A query is scored
+once against all texts, then its rows gather their scores. Scores are no probabilities.
 """
 
 import logging

@@ -63,6 +63,7 @@ def run_evaluate(args: argparse.Namespace, context: Context) -> dict[str, Any]:
 
 def train_model(data: Path, name: str, out: Path | None, context: Context) -> dict[str, Any]:
     """Train, save, and return where and how good."""
+    _share_cores()
     from models.dataset import Export
     from models.model_dir import save
     from models.train import train
@@ -88,6 +89,7 @@ def train_model(data: Path, name: str, out: Path | None, context: Context) -> di
 
 def evaluate_models(data: Path, models: str, split: str, context: Context, note: str = "") -> dict[str, Any]:
     """Metrics of all models over the same rows; also kept as ``{models_root}/evaluation.json`` for the report."""
+    _share_cores()
     from models.dataset import Export
     from models.evaluate import evaluate
 
@@ -98,6 +100,11 @@ def evaluate_models(data: Path, models: str, split: str, context: Context, note:
     result |= {"data": str(data), "note": note, "coverage_by_ds": export.manifest.coverage_by_ds}
     write_text(Path(config.models_root) / EVALUATION, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
     return result
+
+
+def _share_cores() -> None:
+    # OpenMP threads that spin at barriers slow a step tenfold when anything else runs; read once, when torch loads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def open_scorers(models: str, config: "TrainConfig") -> "dict[str, Scorer]":

@@ -141,8 +141,8 @@ def _epoch(
     device = model.head_weights.device
     total = torch.zeros((), device=device)
     model.train()
-    for batch in track(loader.shuffled(config.seed, epoch), description, len(loader)):
-        batch = batch.to(device)
+    for loaded in track(loader.shuffled(config.seed, epoch), description, len(loader)):
+        batch = loaded.to(device)
         loss = weighted_bce(model(batch), batch.labels, batch.weight, model.head_weights)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -57,7 +57,7 @@ def to_raw(df: DataFrame, table: str, renames: Mapping[str, str], where: str) ->
     # By position: two raw names may differ in case only, which Spark cannot tell apart by name.
     renamed = df.toDF(*names)
     require_columns(names, required, table, where, renames)
-    return renamed.select(*[_typed(field).alias(field.name) for field in renamed.schema.fields])
+    return renamed.select(*[typed(field).alias(field.name) for field in renamed.schema.fields])
 
 
 def raw_names(columns: Sequence[str], ours: Iterable[str], renames: Mapping[str, str]) -> list[str]:
@@ -78,10 +78,10 @@ def raw_names(columns: Sequence[str], ours: Iterable[str], renames: Mapping[str,
 def item_list(column: Column) -> Column:
     """array<string> from text: a JSON array, or items with | between them; null where the JSON is broken."""
     text = F.trim(column)
-    listed = F.when(text.startswith("["), F.from_json(text, T.ArrayType(T.StringType()))).otherwise(
-        F.split(text, r"\|")
-    )
-    return F.filter(F.transform(listed, lambda item: F.trim(item)), lambda item: item != "")
+    from_array = F.from_json(text, T.ArrayType(T.StringType()))
+    listed = F.when(text.startswith("["), from_array).otherwise(F.split(text, r"\|"))
+    # Not F.trim itself: transform would hand it the index as the characters to trim.
+    return F.filter(F.transform(listed, lambda item: F.trim(item, F.lit(" "))), lambda item: item != "")
 
 
 def _find(name: str, columns: Sequence[str]) -> str | None:
@@ -91,7 +91,8 @@ def _find(name: str, columns: Sequence[str]) -> str | None:
     return alike[0] if len(alike) == 1 else None
 
 
-def _typed(field: T.StructField) -> Column:
+def typed(field: T.StructField) -> Column:
+    """The column of that name as a source returns it: scalars as text (``ts`` apart), structs as JSON."""
     column = F.col(quoted(field.name))
     kind = field.dataType
     if field.name == "ts" and isinstance(kind, T.NumericType | T.TimestampType):

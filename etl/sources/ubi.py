@@ -21,7 +21,7 @@ from pyspark.sql import types as T
 
 from etl.contract.columns import CANDIDATES, EVENTS, IMPRESSION, ITEMS, QUERIES
 from etl.contract.dates import DateRange
-from etl.sources.columns import CORRUPT, quoted, required_columns
+from etl.sources.columns import CORRUPT, quoted, required_columns, typed
 from etl.sources.errors import InputError, MissingColumnsError
 from etl.sources.files import load_json, mask_corrupt
 from etl.sources.listing import list_files
@@ -76,9 +76,9 @@ _TYPES: dict[str, T.DataType] = {
 _OURS = ("request_id", "ts", "user_id", "query", "item_id", "action", "position")
 #: Fields that became one of ours, or mean nothing outside the search engine.
 _SPENT = {
-    *_OURS, *_BULK_ACTIONS, *_HITS, CORRUPT,
-    "query_id", "timestamp", "client_id", "user_query", "action_name",
-}  # fmt: skip
+    *(*_OURS, *_BULK_ACTIONS, *_HITS, CORRUPT, "is_event", "hits"),
+    *("query_id", "timestamp", "client_id", "user_query", "action_name"),
+}
 
 
 def read_ubi(
@@ -117,14 +117,14 @@ def extract(documents: DataFrame, renames: Mapping[str, str], where: str) -> Dat
     for ours, theirs in meant.items():
         if theirs not in documents.columns and theirs.split(".")[0] not in _ATTRIBUTES:
             raise MissingColumnsError(where, "ubi", [ours], documents.columns, renames)
-    extras = [name for name in documents.columns if name not in _SPENT and name not in meant]
+    extras = [field for field in documents.schema.fields if field.name.lower() not in {*_SPENT, *meant}]
     bulk_line = (
         F.coalesce(*[F.col(name) for name in _BULK_ACTIONS]).isNotNull()
         & F.coalesce(F.col("action_name"), F.col("query_id"), F.col("timestamp"), F.col("user_query")).isNull()
     )
     return documents.where(~bulk_line).select(
         *[_field(theirs, documents).alias(ours) for ours, theirs in meant.items()],
-        *[F.col(quoted(name)) for name in extras],
+        *[typed(field).alias(field.name) for field in extras],
         # A query's own fields say what it is; anything else has to say what happened.
         (F.col("action_name").isNotNull() | F.coalesce("query_id", "user_query").isNull()).alias("is_event"),
         F.coalesce(*[F.col(name) for name in _HITS]).alias("hits"),

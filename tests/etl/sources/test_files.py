@@ -212,11 +212,8 @@ def test_a_delta_table_is_not_read_as_parquet(spark, tmp_path):
 
 @pytest.mark.parametrize("kind", ["csv", "json"])
 def test_a_missing_column_lists_what_was_found_and_how_to_rename(spark, tmp_path, kind):
-    text = {
-        "csv": f"{HEADER}\n{LINE}\n".replace("query", "search_term"),
-        "json": json_line().replace("query", "search_term"),
-    }
-    file = write(tmp_path / "log", text[kind])
+    text = {"csv": f"{HEADER}\n{LINE}\n", "json": json_line()}[kind].replace("query", "search_term")
+    file = write(tmp_path / "log", text)
     with pytest.raises(MissingColumnsError) as raised:
         read(spark, kind, file)
     message = str(raised.value)

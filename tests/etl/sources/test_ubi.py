@@ -132,12 +132,12 @@ def test_a_corrupt_line_and_a_foreign_document_are_kept(spark, tmp_path):
 
 
 def test_segments_come_from_extra_fields_and_attributes_of_event_or_query(spark, tmp_path):
-    query = {**QUERY, "gender": "f", "query_attributes": {"country": "DE", "deep": {"x": 1}}}
+    query = {**QUERY, "gender": "f", "place": {"city": "Ulm"}, "query_attributes": {"country": "DE", "deep": {"x": 1}}}
     renames = {"country": "query_attributes.country", "size": "event_attributes.object.size"}
     click = event("click", "a")
     click["event_attributes"]["object"]["size"] = 42
     df = read(spark, tmp_path, [query, click], renames=renames)
-    assert pick(df, "country", "gender", "size", "session_id") == [("DE", "f", "42", None)]
+    assert pick(df, "country", "gender", "size", "place", "session_id") == [("DE", "f", "42", '{"city":"Ulm"}', None)]
 
 
 def test_another_field_may_be_the_user(spark, tmp_path):

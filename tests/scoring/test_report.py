@@ -1,0 +1,320 @@
+"""The page from made-up content: complete, safe, self-contained and the same every time."""
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scoring.report import render, seconds_by_job, write_report
+from scoring.report_content import (
+    ModelFacts,
+    ReportContent,
+    RunFacts,
+    TableFacts,
+    collect,
+    read_evaluation,
+    read_models,
+)
+from scoring.report_words import MISSING, headline, summary
+
+HOSTILE = "<script>alert(1)</script>$x^2$ {{ 7 * 7 }} \"'&"
+METRICS = ("hits@1", "hits@3", "hits@10", "ndcg@10", "mrr", "auc")
+UNKNOWN = {"hits@3": None, "hits@3_ci": [None, None]}
+LEVELS = {"bm25": 0.221, "two_tower": 0.350, "interactrank": 0.412, "oracle": 0.520}
+
+
+def entry(level: float, spread: float = 0.011) -> dict[str, Any]:
+    factors = (0.5, 1.0, 1.6, 0.9, 0.8, 1.4)
+    values = {metric: level * factor for metric, factor in zip(METRICS, factors, strict=True)}
+    return values | {f"{metric}_ci": [value - spread, value + spread] for metric, value in values.items()}
+
+
+def evaluation(**changes: Any) -> dict[str, Any]:
+    models = {name: entry(level) | {"row_auc": 0.7} for name, level in LEVELS.items() if name != "oracle"}
+    for name in ("two_tower", "interactrank"):
+        models[name] |= {"logloss": 0.31, "calibration": 1.02}
+    parts = {"head": 0.06, "torso": 0.0, "tail": -0.07, "with_history": 0.1, "without_history": -0.12}
+    result = {
+        "models": models,
+        "oracle": entry(LEVELS["oracle"]) | {"requests": 4210},
+        "slices": {
+            part: {"requests": 1404} | {name: entry(level + lift, 0.02) for name, level in LEVELS.items()}
+            for part, lift in parts.items()
+        },
+        "differences": {"bm25": entry(-0.129), "interactrank": entry(0.062)},
+        "calibration": {"two_tower": {"engagement": bins(0.93)}, "interactrank": {"engagement": bins(1.05)}},
+        "requests": 4210,
+        "rows": 84200,
+        "split": "test",
+        "data": "scratch/export",
+        "note": "",
+        "coverage_by_ds": {
+            f"2026-03-{day:02d}": {"rows": 20000.0 + 700 * (day % 7), "with_history": 0.9 - 0.6 / day}
+            for day in range(1, 29)
+        },
+    }
+    return result | changes
+
+
+def bins(bias: float) -> dict[str, Any]:
+    predicted = [0.012 * 1.45**index for index in range(10)]
+    observed = [p * bias * (0.9 + 0.02 * index) for index, p in enumerate(predicted)]
+    found = [{"rows": 8420.0, "predicted": p, "observed": o} for p, o in zip(predicted, observed, strict=True)]
+    return {"predicted": 0.1, "observed": 0.1, "ratio": 1.0, "bins": found}
+
+
+def trained(name: str, cross: int = 0) -> ModelFacts:
+    kinds = [f"{action}_{kind}" for action in ("click", "long_click", "save", "purchase") for kind in
+             ("share_7d", "share_30d", "rate_30d", "rate_90d", "decay_hl14d")]  # fmt: skip
+    names = [f"{segment}__{kind}" for segment in ("all", "country", "gender") for kind in kinds][:cross]
+    quality = [0.35, 0.38, 0.391, 0.396, 0.4, 0.398]
+    curve = [
+        {"epoch": epoch, "loss": 0.4 / epoch + 0.2, "learning_rate": 0.003, "validation_ndcg@10": found}
+        for epoch, found in enumerate(quality, start=1)
+    ]
+    weights = {feature: 0.83 * (-0.7) ** (index % 9) + 0.001 * index for index, feature in enumerate(names)}
+    data = {"start_ds": "2026-03-01", "end_ds": "2026-03-28", "rows": 583210}
+    return ModelFacts(name, "0f3a9c21d4e5b678", curve, 5, "ndcg@10", data, 6.317, weights)
+
+
+def run(job: str, table: str, seconds: float, run_id: str = "a") -> RunFacts:
+    return RunFacts(run_id, job, table, "2026-03-01", "2026-03-28", 812345, 800000, 12345, seconds, 3, ("events@4",))
+
+
+def content(**changes: Any) -> ReportContent:
+    full = ReportContent(
+        lake="scratch/lake",
+        models_root="scratch/trained",
+        evaluation=evaluation(),
+        models=(trained("interactrank", 60), trained("two_tower")),
+        runs=(
+            run("score", "scores", 31.2),
+            run("interactions", "interactions", 187.4),
+            run("interactions", "queries_daily", 64.0),
+            run("ingest", "events", 44.1, "b"),
+            run("ingest", "items", 9.3, "c"),
+        ),
+        tables=(TableFacts("events", 28, "2026-03-01", "2026-03-28", 787655),),
+        rejected={"duplicate": 9001, "bot": 3000, "bad_timestamp": 344},
+    )
+    return replace(full, **changes)
+
+
+class _Tags(HTMLParser):
+    """Counts elements and remembers ids, and fails on an element that is closed out of turn."""
+
+    VOID = frozenset({"meta", "br", "link", "img", "input", "hr"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+        self.ids += [value or "" for key, value in attrs if key == "id"]
+        self.links += [value or "" for key, value in attrs if key in ("href", "xlink:href", "src")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def parsed(page: str) -> _Tags:
+    tags = _Tags()
+    tags.feed(page)
+    assert tags.open == []
+    return tags
+
+
+def test_same_content_gives_the_same_bytes() -> None:
+    assert render(content()) == render(content())
+
+
+def test_page_refers_to_nothing_outside_itself() -> None:
+    page = render(content())
+    tags = parsed(page)
+    assert not re.search(r"https?://|@import|<link|<script|<img|url\((?!#)", page)
+    assert all(link.startswith("#") for link in tags.links)
+    assert {link[1:] for link in tags.links} <= {*tags.ids}
+
+
+def test_ids_are_unique_across_all_plots() -> None:
+    ids = parsed(render(content())).ids
+    assert len(ids) == len({*ids})
+
+
+def test_page_stays_small() -> None:
+    assert len(render(content()).encode()) < 1_000_000
+
+
+def test_numbers_of_the_content_appear() -> None:
+    page = render(content())
+    for text in (
+        "interactrank finds an engaged item in the top 3 in 41.2 % [40.1, 42.3] of requests",
+        "closes 36 % of the gap between two_tower and the oracle",
+        "0.412 <small>[0.401, 0.423]</small>",
+        "+6.2 points [+5.1, +7.3]",
+        "4,210 requests",
+        "without history",
+        "duplicate",
+        "9,001",
+        "787,655",
+        "0f3a9c21d4e5b678",
+        "6.32",
+        "2026-03-28",
+        "3 min 07 s",
+    ):
+        assert text in page, text
+
+
+def test_every_plot_is_there() -> None:
+    assert parsed(render(content())).seen.count("svg") == 10
+
+
+def test_note_stands_on_top() -> None:
+    note = "simulated on real shopping patterns by its publisher"
+    page = render(content(evaluation=evaluation(note=note)))
+    assert page.index(note) < page.index('id="metrics"')
+
+
+def test_hostile_names_are_text_everywhere() -> None:
+    models = {HOSTILE: entry(0.4)}
+    result = evaluation(
+        models=models,
+        differences={HOSTILE: entry(0.1)},
+        slices={HOSTILE: {"requests": 3, HOSTILE: entry(0.4)}},
+        calibration={HOSTILE: {HOSTILE: bins(1.0)}},
+        note=HOSTILE,
+        data=HOSTILE,
+        coverage_by_ds={HOSTILE: {"rows": 1.0, "with_history": 0.5}},
+    )
+    model = replace(trained(HOSTILE, 3), version=HOSTILE, cross_weights={HOSTILE: 1.0})
+    facts = TableFacts(HOSTILE, 1, HOSTILE, HOSTILE, 1)
+    page = render(
+        content(
+            lake=HOSTILE,
+            evaluation=result,
+            models=(model,),
+            runs=(replace(run(HOSTILE, HOSTILE, 1.0), inputs=(HOSTILE,)),),
+            tables=(facts,),
+            rejected={HOSTILE: 1},
+            problems=(HOSTILE,),
+        )
+    )
+    tags = parsed(page)
+    assert "script" not in tags.seen
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "{{ 7 * 7 }}" in page
+
+
+def test_empty_content_says_what_is_missing_and_which_command_makes_it() -> None:
+    page = render(ReportContent(lake="lake", models_root="trained"))
+    parsed(page)
+    assert "Nothing has been evaluated yet" in page
+    for section in ("evaluation", "models", "tables", "rejected", "runs"):
+        assert MISSING[section] in page
+    assert "<svg" not in page
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"evaluation": evaluation(models={}, slices={}, differences={}, calibration={}, coverage_by_ds={})},
+        {"evaluation": evaluation(models={"bm25": UNKNOWN}, differences={}, slices={})},
+        {"models": (replace(trained("two_tower"), curve=[], dot_weight=None),)},
+        {"models": (replace(trained("new"), curve=[{"epoch": 1, "loss": 0.5}], best_epoch=1),)},
+        {"rejected": {}},
+        {"evaluation": evaluation(coverage_by_ds={"2026-03-01": {"rows": 3, "with_history": 0.0}})},
+    ],
+    ids=["nothing evaluated", "metrics unknown", "no curve", "no validation", "nothing refused", "one day"],
+)
+def test_half_empty_content_renders(changes: dict[str, Any]) -> None:
+    parsed(render(content(**changes)))
+
+
+def test_headline_names_the_best_model_even_when_it_is_the_baseline() -> None:
+    found = evaluation(models={"two_tower": entry(0.4), "interactrank": entry(0.3)})
+    assert headline(found).startswith("two_tower finds")
+    assert "closes" not in " ".join(summary(found))
+
+
+def test_an_interval_that_holds_zero_is_called_undecided() -> None:
+    assert "no clear winner" in " ".join(summary(evaluation(differences={"interactrank": entry(0.004)})))
+
+
+def test_gap_is_not_told_when_the_oracle_judged_other_requests() -> None:
+    words = " ".join(summary(evaluation(oracle=entry(0.5) | {"requests": 100})))
+    assert "on the 100 requests whose truth is known" in words
+    assert "closes" not in words
+
+
+def test_seconds_count_a_run_once_however_many_tables_it_wrote() -> None:
+    runs = [run("a", "x", 3.0, "1"), run("a", "y", 5.0, "1"), run("a", "x", 2.0, "2"), run("b", "z", 9.0, "3")]
+    assert seconds_by_job(runs) == {"b": (9.0, 1), "a": (7.0, 2)}
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"models": 3}'])
+def test_damaged_evaluation_becomes_a_line_not_an_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / "evaluation.json").write_text(text)
+    found, problems = read_evaluation(tmp_path)
+    assert found is None
+    assert "prerank evaluate" in problems[0]
+
+
+def test_models_are_those_of_the_evaluation_and_unreadable_ones_are_named(tmp_path: Path) -> None:
+    for name in ("left_over", "interactrank", ".interactrank.0a1b2c3d.tmp"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.json").write_text("{}")
+    models, problems = read_models(tmp_path, {"models": {"bm25": {}, "interactrank": {}}})
+    assert models == ()
+    assert [line.split(":")[0] for line in problems] == ["Model 'interactrank'"]
+    assert len(read_models(tmp_path, None)[1]) == 2
+
+
+@pytest.mark.spark
+def test_collect_reads_the_lake_and_the_page_is_written(spark: Any, tmp_path: Path) -> None:
+    from etl.config import LakeConfig
+    from etl.contract.dates import DateRange
+    from etl.lake import Lake
+    from etl.runs import Run
+    from etl.write import replace_partitions
+    from models.config import TrainConfig
+    from scoring.config import PrerankConfig
+
+    root, trained_root = tmp_path / "lake", tmp_path / "trained"
+    config = PrerankConfig(lake=LakeConfig(str(root)), train=TrainConfig(models_root=str(trained_root)))
+    assert collect(Lake(spark, str(root)), config) == ReportContent(lake=str(root), models_root=str(trained_root))
+
+    rows = [("1", "bot", "2026-03-01"), ("2", "bot", "2026-03-02"), ("3", "duplicate", "2026-03-02")]
+    frame = spark.createDataFrame(rows, "event_id string, reason string, ds string")
+    job = Run(job="ingest", config_hash="h", source="log", rows_in=3, rows_rejected=3)
+    lake = Lake(spark, str(root))
+    replace_partitions(lake, frame, "events_rejected", DateRange("2026-03-01", "2026-03-02"), ("event_id",), job)
+    trained_root.mkdir()
+    (trained_root / "evaluation.json").write_text(json.dumps(evaluation(models={"bm25": entry(0.2)})))
+
+    found = collect(Lake(spark, str(root)), config)
+    assert found.rejected == {"bot": 2, "duplicate": 1}
+    assert found.tables == (TableFacts("events_rejected", 2, "2026-03-01", "2026-03-02", 3),)
+    [record] = found.runs
+    assert (record.job, record.table, record.rows_in, record.rows_out, record.inputs) == (
+        "ingest", "events_rejected", 3, 3, ("log",)
+    )  # fmt: skip
+    assert record.seconds >= 0
+    assert list((found.evaluation or {})["models"]) == ["bm25"]
+    write_report(Lake(spark, str(root)), config, tmp_path / "out" / "report.html")
+    assert "events_rejected" in (tmp_path / "out" / "report.html").read_text()
