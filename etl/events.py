@@ -19,6 +19,8 @@ UNKNOWN_ACTION = "unknown_action"
 QUERY_TOO_LONG = "query_too_long"
 DUPLICATE = "duplicate"
 BOT = "bot"
+#: No refusal: the row belongs to the run of another day.
+OUTSIDE = "outside_range"
 REASONS = (MISSING_KEY, BAD_TIMESTAMP, UNKNOWN_ACTION, QUERY_TOO_LONG, DUPLICATE, BOT)
 
 EVENT_COLUMNS = (
@@ -28,6 +30,8 @@ EVENT_COLUMNS = (
 #: Holds the untouched raw row until it is known whether it is refused.
 RAW = "raw"
 REASON = "reason"
+#: Whether the row is an event that the lake held before.
+STORED = "stored"
 
 _ID_SEPARATOR = "\x1f"
 
@@ -56,24 +60,27 @@ def typed_rows(raw: DataFrame, config: EventsConfig, days: DateRange) -> DataFra
         typed.withColumn("ds", F.coalesce(own_ds, F.lit(days.start)))
         .withColumn("event_id", F.coalesce(_if_given("event_id"), _hashed_id()))
         .withColumn(REASON, _row_reason(config))
+        .withColumn(STORED, F.lit(False))
     )
 
 
 def first_of_each_id(typed: DataFrame, days: DateRange) -> DataFrame:
-    """Keep the range's rows, marking all but the earliest row of an event_id as duplicates.
+    """Mark all but the earliest row of an event_id as duplicates, then the rows that are not of ``days`` as outside.
 
     Earlier days of the same input take part: a day comes out alike whether ingested alone or within a range.
     """
-    until = typed.where(F.col("ds") <= days.end)
-    # Refused rows do not compete for an id; a key of their own keeps them from piling up in one task.
-    rival = F.when(F.col(REASON).isNull(), F.col("event_id")).otherwise(
-        F.concat(F.lit("\0"), F.xxhash64("ts", "request_id", "user_id", "item_id", "query"))
-    )
-    order = Window.partitionBy(rival).orderBy(
+    competes = F.col(REASON).isNull() & (F.col("ds") <= days.end)
+    # Rows that do not compete for an id get a key of their own, or they would pile up in one task.
+    own_key = F.concat(F.lit("\0"), F.xxhash64("ts", "request_id", "user_id", "item_id", "query"))
+    order = Window.partitionBy(F.when(competes, F.col("event_id")).otherwise(own_key)).orderBy(
         "ts", "request_id", "user_id", "query", "item_id", "action", "position", F.map_entries("segments")
     )
-    later = F.col(REASON).isNull() & (F.row_number().over(order) > 1)
-    return until.withColumn(REASON, F.when(later, F.lit(DUPLICATE)).otherwise(F.col(REASON))).where(in_range(days))
+    later = competes & (F.row_number().over(order) > 1)
+    reason = F.when(~in_range(days), F.lit(OUTSIDE)).when(later, F.lit(DUPLICATE)).otherwise(F.col(REASON))
+    # Of rows outside only the number matters from here on.
+    raw = F.when(in_range(days), F.col(RAW))
+    marked = typed.withColumn("__reason", reason).drop(REASON).withColumnRenamed("__reason", REASON)
+    return marked.withColumn(RAW, raw).where(~F.col(STORED) | in_range(days))
 
 
 def without_bots(rows: DataFrame, config: EventsConfig) -> DataFrame:
@@ -103,7 +110,7 @@ def rejected(rows: DataFrame, run_id: str) -> DataFrame:
         _as_text(F.col(f"{RAW}.`{field.name}`"), field.dataType.typeName()).alias(_delta_name(field.name, ours))
         for field in raw_fields
     ]
-    refused = rows.where(F.col(REASON).isNotNull())
+    refused = rows.where(F.col(REASON).isin(*REASONS))
     return refused.select(*raw_columns, REASON, "ds", F.lit(run_id).alias("run_id"))
 
 

@@ -1,10 +1,10 @@
 """The ingest job: a raw log replaces (or, late, joins) the events of its days; refused rows are kept with a reason."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from etl.catalogues import GRAIN, catalogue
 from etl.config import EtlConfig
@@ -13,13 +13,13 @@ from etl.contract.dates import DateRange
 from etl.contract.settings import digest
 from etl.definitions import definition_hash
 from etl.errors import EmptyInputError, RowBalanceError
-from etl.events import REASON, REASONS, accepted, first_of_each_id, in_range, rejected, typed_rows, without_bots
+from etl.events import OUTSIDE, REASON, REASONS, accepted, first_of_each_id, rejected, typed_rows, without_bots
 from etl.lake import Lake
 from etl.late import new_refusals, not_delivered_before, with_stored
 from etl.quality.gate import gate
 from etl.quality.profiles import profile, with_reject_shares
 from etl.runs import Run
-from etl.write import Written, replace_partitions
+from etl.write import Output, Written, replace_partitions
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,16 @@ def ingest_events(
     Raises EmptyInputError when no row lies in the range, RowBalanceError or GateError before anything is published.
     """
     typed = typed_rows(raw, config.events, days)
-    _require_rows(typed, days, source)
     joins = append and lake.exists(c.EVENTS)
     new = not_delivered_before(typed, lake.read(c.EVENTS)) if joins else typed
     rivals = with_stored(new, lake.read(c.EVENTS), days) if joins else new
     rows = without_bots(first_of_each_id(rivals, days), config.events).persist(StorageLevel.MEMORY_AND_DISK)
     try:
-        report = _balanced(new, rows, days, source, lake.read(c.EVENTS, days).count() if joins else 0)
-        _publish(lake, rows, report, config, source, joins)
+        counts = _count(rows)
+        read = new.count() if joins else raw.count()
+        stored = lake.read(c.EVENTS, days).count() if joins else 0
+        report = _balanced(counts, read, stored, days, source)
+        _publish(lake, rows, report, counts, config, source, joins)
     finally:
         rows.unpersist()
     return report
@@ -75,34 +77,47 @@ def ingest_catalogue(
         if not held:
             raise EmptyInputError(source, str(days), raw.count())
         run = Run(job="ingest", config_hash=digest(config), source=source)
-        return replace_partitions(lake, rows, table, DateRange(min(held), max(held)), GRAIN[table], run)
+        [written] = replace_partitions(lake, [Output(table, rows, DateRange(min(held), max(held)), GRAIN[table])], run)
+        return written
     finally:
         rows.unpersist()
 
 
-def _require_rows(typed: DataFrame, days: DateRange, source: str) -> None:
-    inside, outside = _count_by_range(typed, days)
-    if inside == 0:
+Counts = Mapping[tuple[str, str | None], int]
+"""(ds, reason or null) -> rows."""
+
+
+def _count(rows: DataFrame) -> Counts:
+    counted = rows.groupBy("ds", REASON).count()
+    return {(row.ds, row[REASON]): row["count"] for row in counted.toLocalIterator()}
+
+
+def _balanced(counts: Counts, read: int, stored: int, days: DateRange, source: str) -> IngestReport:
+    """Account for every row of the input; RowBalanceError if one was lost or doubled on the way.
+
+    ``read`` is counted on the input itself, ``counts`` on what became of it.
+    """
+    outside = sum(rows for (_, reason), rows in counts.items() if reason == OUTSIDE)
+    kept = sum(rows for (_, reason), rows in counts.items() if reason is None)
+    refused = {reason: sum(rows for (_, why), rows in counts.items() if why == reason) for reason in REASONS}
+    refused = {reason: rows for reason, rows in refused.items() if rows}
+    inside = read - outside
+    if inside == 0 and not stored:
         raise EmptyInputError(source, str(days), outside)
-
-
-def _balanced(new: DataFrame, rows: DataFrame, days: DateRange, source: str, stored: int) -> IngestReport:
-    """Count every row once; RowBalanceError unless what came in is what will be kept or refused."""
-    inside, outside = _count_by_range(new, days)
-    counted = {row[REASON]: row["count"] for row in rows.groupBy(REASON).count().toLocalIterator()}
-    kept = counted.get(None, 0)
-    refused = {reason: counted[reason] for reason in REASONS if reason in counted}
     if inside + stored != kept + sum(refused.values()):
         raise RowBalanceError(source, inside + stored, kept, sum(refused.values()))
     return IngestReport(days, inside, outside, stored, kept, refused)
 
 
-def _publish(lake: Lake, rows: DataFrame, report: IngestReport, config: EtlConfig, source: str, joins: bool) -> None:
+def _publish(
+    lake: Lake, rows: DataFrame, report: IngestReport, counts: Counts, config: EtlConfig, source: str, joins: bool
+) -> None:
     days = report.days
     events = accepted(rows)
-    refused_by_ds = {
-        row.ds: row["count"] for row in rows.where(F.col(REASON).isNotNull()).groupBy("ds").count().toLocalIterator()
-    }
+    refused_by_ds: dict[str, int] = {}
+    for (ds, reason), count in counts.items():
+        if reason in REASONS:
+            refused_by_ds[ds] = refused_by_ds.get(ds, 0) + count
     gate(c.EVENTS, with_reject_shares(profile(c.EVENTS, events, config), refused_by_ds), config)
     run = Run(
         job="ingest",
@@ -115,11 +130,8 @@ def _publish(lake: Lake, rows: DataFrame, report: IngestReport, config: EtlConfi
     refused = rejected(rows, run.run_id)
     if joins:
         refused = new_refusals(refused, lake.read(c.EVENTS_REJECTED, days))
-    replace_partitions(lake, refused, c.EVENTS_REJECTED, days, (REASON,), run)
-    replace_partitions(lake, events, c.EVENTS, days, ("query_key", "event_id"), run)
-
-
-def _count_by_range(typed: DataFrame, days: DateRange) -> tuple[int, int]:
-    inside = in_range(days)
-    [row] = typed.select(F.count_if(inside).alias("n"), F.count_if(~inside).alias("outside")).toLocalIterator()
-    return row.n, row.outside
+    outputs = [
+        Output(c.EVENTS_REJECTED, refused, days, (REASON,)),
+        Output(c.EVENTS, events, days, ("query_key", "event_id")),
+    ]
+    replace_partitions(lake, outputs, run)

@@ -21,7 +21,7 @@ from etl.ratios import with_shares_and_rates
 from etl.runs import Run
 from etl.support import supported
 from etl.windows import TARGET, at_each_ds, pair_windows, query_windows
-from etl.write import Written, replace_partitions
+from etl.write import Output, Written, replace_partitions
 
 Tick = Callable[[str], None]
 """Told what has just been finished."""
@@ -86,7 +86,10 @@ def _build(lake: Lake, config: EtlConfig, days: Mapping[str, list[str]], tick: T
 def _write_daily(lake: Lake, config: EtlConfig, table: str, days: DateRange) -> Written:
     aggregate, key = DAILY[table]
     frame = aggregate(lake.read(c.EVENTS, days), config.events.actions, config.events.segments)
-    return replace_partitions(lake, frame, table, days, key, _run(lake, config, table, (c.EVENTS,)))
+    [written] = replace_partitions(
+        lake, [Output(table, frame, days, key)], _run(lake, config, table, (c.EVENTS,))
+    )
+    return written
 
 
 def _write_windows(lake: Lake, config: EtlConfig, days: DateRange) -> Written:
@@ -96,7 +99,8 @@ def _write_windows(lake: Lake, config: EtlConfig, days: DateRange) -> Written:
     try:
         gate(c.INTERACTIONS, profile(c.INTERACTIONS, frame, config), config)
         run = _run(lake, config, c.INTERACTIONS, (c.INTERACTIONS_DAILY, c.QUERIES_DAILY))
-        return replace_partitions(lake, frame, c.INTERACTIONS, days, c.PAIR_KEY, run)
+        [written] = replace_partitions(lake, [Output(c.INTERACTIONS, frame, days, c.PAIR_KEY)], run)
+        return written
     finally:
         frame.unpersist()
 

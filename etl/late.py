@@ -8,8 +8,8 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from etl.events import EVENT_COLUMNS, RAW, REASON, in_range
 from etl.contract.dates import DateRange
+from etl.events import EVENT_COLUMNS, RAW, REASON, STORED, in_range
 
 _MAPS = ("segments",)
 
@@ -27,7 +27,8 @@ def with_stored(typed: DataFrame, stored: DataFrame, days: DateRange) -> DataFra
     elsewhere = stored.where(~in_range(days)).join(again, "event_id", "left_semi")
     rivals = stored.where(in_range(days)).unionByName(elsewhere)
     raw_type = typed.schema[RAW].dataType
-    as_typed = rivals.withColumn(REASON, F.lit(None).cast("string")).withColumn(RAW, _raw_of_event(raw_type))
+    as_typed = rivals.withColumn(REASON, F.lit(None).cast("string")).withColumn(STORED, F.lit(True))
+    as_typed = as_typed.withColumn(RAW, _raw_of_event(raw_type))
     return typed.unionByName(as_typed.select(*typed.columns))
 
 

@@ -7,8 +7,7 @@ counted after the commit, and recorded in ``runs``.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 
 from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
@@ -21,6 +20,21 @@ from etl.runs import Run, runs_frame
 
 
 @dataclass(frozen=True)
+class Output:
+    """What a table is to hold for ``days``.
+
+    ``key`` are the columns of the table's grain: they place and sort the rows. ``only`` narrows what is replaced to rows
+    with these column values. Rows of ``frame`` outside ``days`` are dropped: the days are what the writer answers for.
+    """
+
+    table: str
+    frame: DataFrame
+    days: DateRange
+    key: Sequence[str]
+    only: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Written:
     """One finished commit."""
 
@@ -30,31 +44,33 @@ class Written:
     rows: int
 
 
-def replace_partitions(
-    lake: Lake, frame: DataFrame, table: str, days: DateRange, key: Sequence[str], run: Run,
-    only: Mapping[str, str] = MappingProxyType({}),
-) -> Written:  # fmt: skip
-    """Make ``frame`` the whole content of ``table`` for ``days``, in one commit.
+def replace_partitions(lake: Lake, outputs: Sequence[Output], run: Run) -> list[Written]:
+    """Write each output in one commit, in order, then record them all as done by ``run``.
 
-    ``key`` are the columns of the table's grain: they place and sort the rows. ``only`` narrows what is replaced to rows
-    with these column values. Rows of ``frame`` outside ``days`` are dropped, as the range is what the caller answers for.
-    Raises WriteVerificationError if the committed rows are not as many as were computed.
+    A job killed in between leaves whole days behind, without a record: the plan builds them again.
+    Raises WriteVerificationError if a commit does not hold as many rows as were computed.
     """
+    written = [_replace(lake, output, run) for output in outputs]
+    records = [run.finished(one.table, one.days, one.version, one.rows) for one in written]
+    _commit(lake, runs_frame(lake.spark, records), c.RUNS, mode="append", options={})
+    lake.refresh(c.RUNS)
+    return written
+
+
+def _replace(lake: Lake, output: Output, run: Run) -> Written:
+    days, table = output.days, output.table
     files = max(1, int(lake.spark.conf.get("spark.sql.shuffle.partitions") or 1) // len(days))
-    bucket = F.pmod(F.xxhash64(*key), F.lit(files))
+    bucket = F.pmod(F.xxhash64(*output.key), F.lit(files))
     counted = Observation()
-    clamped = frame.where(_within(days, only)).observe(counted, F.count(F.lit(1)).alias("rows"))
-    placed = clamped.repartition(files * len(days), "ds", bucket).sortWithinPartitions("ds", *key)
-    where = " AND ".join([f"ds >= '{days.start}'", f"ds <= '{days.end}'", *map(_equals, only.items())])
+    rows = output.frame.where(_within(days, output.only)).observe(counted, F.count(F.lit(1)).alias("rows"))
+    placed = rows.repartition(files * len(days), "ds", bucket).sortWithinPartitions("ds", *output.key)
+    where = " AND ".join([f"ds >= '{days.start}'", f"ds <= '{days.end}'", *map(_equals, output.only.items())])
     _commit(lake, placed, table, mode="overwrite", options={"replaceWhere": where, "userMetadata": run.run_id})
     lake.refresh(table)
-    rows = lake.read(table, days).where(_within(days, only)).count()
-    if rows != counted.get["rows"]:
-        raise WriteVerificationError(table, days, counted.get["rows"], rows)
-    written = Written(table, days, lake.version(table), rows)
-    record = run.finished(table, days, written.version, written.rows)
-    _commit(lake, runs_frame(lake.spark, [record]), c.RUNS, mode="append", options={})
-    return written
+    found = lake.read(table, days).where(_within(days, output.only)).count()
+    if found != counted.get["rows"]:
+        raise WriteVerificationError(table, days, counted.get["rows"], found)
+    return Written(table, days, lake.version(table), found)
 
 
 def _within(days: DateRange, only: Mapping[str, str]) -> Column:

@@ -11,7 +11,7 @@ class TrainConfig:
     """Where trained models live: a bare model name means {models_root}/{name}."""
     seed: int = 17
     """Weights, order of requests and dropout follow from it."""
-    epochs: int = 6
+    epochs: int = 5
     """Passes over the training split, at most."""
     patience: int = 2
     """Stop after this many epochs without a better validation metric."""

@@ -3,6 +3,7 @@
 An ``Interval`` is (value, low, high) in the metric's own unit; low and high equal the value where there is no interval.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -16,7 +17,7 @@ from scoring.svg import ACCENT, GRID, INK, MUTED, PAPER, Style, draw, rows_axes,
 Interval = tuple[float, float, float]
 Floats = npt.NDArray[np.float64]
 
-_PERCENTS = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
+_PERCENTS = (0.0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
 
 
 def metric_dots(
@@ -85,7 +86,7 @@ def reliability(name: str, curves: Mapping[str, Sequence[Mapping[str, float]]], 
     """
     top = max((max(b["predicted"], b["observed"]) for bins in curves.values() for b in bins), default=1.0)
     limit = min(1.0, max(top * 1.15, 0.005))
-    ticks = [tick for tick in _PERCENTS if tick <= limit]
+    ticks = _apart(_PERCENTS, limit)
 
     def plot(figure: Figure) -> None:
         axes, strip = figure.subplots(2, 1, sharex=True, height_ratios=[5, 0.55 * max(len(curves), 1)])
@@ -111,6 +112,15 @@ def reliability(name: str, curves: Mapping[str, Sequence[Mapping[str, float]]], 
     return draw(name, 330 + 24 * len(curves), plot)
 
 
+def _apart(ticks: Sequence[float], limit: float) -> list[float]:
+    """The ticks up to ``limit`` whose labels do not touch on an axis that grows with the square root."""
+    kept: list[float] = []
+    for tick in ticks:
+        if tick <= limit and (not kept or tick**0.5 - kept[-1] ** 0.5 >= 0.09 * limit**0.5):
+            kept.append(tick)
+    return kept
+
+
 def _root(values: Floats) -> Floats:
     return np.sqrt(np.maximum(values, 0.0))
 
@@ -123,6 +133,7 @@ def fusion_weights(name: str, weights: Mapping[str, float], style: Style, most: 
     """Bars of the ``most`` largest weights by size, grouped by the segment before the double underscore."""
     largest = sorted(weights, key=lambda feature: (-abs(weights[feature]), feature))[:most]
     order = list(dict.fromkeys(_segment(feature)[0] for feature in weights))
+    digits = 2 if max((abs(weights[feature]) for feature in largest), default=1.0) >= 0.2 else 3
     rows: list[tuple[str, float | None]] = []
     for segment in order:
         members = [feature for feature in largest if _segment(feature)[0] == segment]
@@ -136,7 +147,7 @@ def fusion_weights(name: str, weights: Mapping[str, float], style: Style, most: 
                 axes.barh(row, weight, height=0.62, color=style.color, alpha=1.0 if weight >= 0 else 0.45)
                 side = 1 if weight >= 0 else -1
                 axes.annotate(
-                    f"{weight:+.2f}".replace("-", "−"),
+                    f"{weight:+.{digits}f}".replace("-", "−"),
                     (weight, row), (4 * side, 0), textcoords="offset points",
                     ha="left" if side > 0 else "right", va="center", fontsize=9, color=MUTED,
                 )  # fmt: skip
@@ -240,7 +251,5 @@ def compact(value: float) -> str:
 
 
 def _spread(count: int, most: int) -> list[int]:
-    """At most ``most`` evenly spaced places, the first and the last among them."""
-    if count <= most:
-        return list(range(count))
-    return [round(index * (count - 1) / (most - 1)) for index in range(most)]
+    """At most ``most`` evenly spaced places from the first on."""
+    return list(range(0, count, max(1, math.ceil((count - 1) / (most - 1)))))

@@ -44,7 +44,7 @@ def render(content: ReportContent) -> str:
         content=content,
         headline=headline(content.evaluation),
         summary=summary(content.evaluation),
-        legend=[(name, styles[name]) for name in names],
+        styles=styles,
         has_oracle=ORACLE in (content.evaluation or {}),
         explained=EXPLAINED,
         missing=MISSING,
@@ -59,7 +59,7 @@ def _evaluation_parts(content: ReportContent, styles: Mapping[str, Style]) -> di
     if result is None:
         return {
             "metric_plots": [], "metric_table": [], "difference_table": [], "slice_plots": [], "slice_table": [],
-            "reliability_plots": [], "coverage_plots": [],
+            "reliability_plots": [], "calibration_table": [], "coverage_plots": [],
         }  # fmt: skip
     entries = _entries(result)
     days = result.get("coverage_by_ds") or {}
@@ -71,6 +71,7 @@ def _evaluation_parts(content: ReportContent, styles: Mapping[str, Style]) -> di
         "slice_plots": _slice_plots(result, styles),
         "slice_table": _slice_table(result, list(entries)),
         "reliability_plots": _reliability_plots(result, styles),
+        "calibration_table": _calibration_table(result),
         "coverage_plots": [_figure("coverage", "Coverage by day", plots.coverage, days)] if days else [],
     }
 
@@ -123,6 +124,15 @@ def _reliability_plots(result: Mapping[str, Any], styles: Mapping[str, Style]) -
         _figure(f"reliability-{index}", f"head '{head}'", plots.reliability, curves, styles)
         for index, (head, curves) in enumerate(by_head.items())
     ]
+
+
+def _calibration_table(result: Mapping[str, Any]) -> Table:
+    body = [
+        [name, head, f"{found['predicted']:.4f}", f"{found['observed']:.4f}", cell(found, "ratio")]
+        for name, heads in result["calibration"].items()
+        for head, found in heads.items()
+    ]
+    return [["model", "head", "predicted", "observed", "ratio"], *body] if body else []
 
 
 def _model_parts(content: ReportContent, styles: Mapping[str, Style]) -> dict[str, Any]:

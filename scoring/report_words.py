@@ -40,7 +40,7 @@ def headline(evaluation: Mapping[str, Any] | None) -> str:
     if evaluation is None or not ranked:
         return "Nothing has been evaluated yet."
     name, entry = ranked[0]
-    others = "; ".join(f"{other} {_percent(found)}" for other, found in ranked[1:])
+    others = ", ".join(f"{other} {100 * found[_HEADLINE]:.1f} %" for other, found in ranked[1:])
     first = f"{name} finds an engaged item in the top 3 in {_percent(entry)} of requests"
     return f"{first}; {others}." if others else f"{first}."
 

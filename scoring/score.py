@@ -18,7 +18,7 @@ from etl.item_versions import VERSION, described_items
 from etl.lake import Lake
 from etl.plan import require_source
 from etl.runs import Run
-from etl.write import replace_partitions
+from etl.write import Output, replace_partitions
 from models.fusion import LinearFusionRanker
 from models.model_dir import LoadedModel, load
 from scoring.config import PrerankConfig
@@ -68,8 +68,9 @@ def score_candidates(lake: Lake, config: PrerankConfig, ds: str, model_dir: Path
             requests = _requests(lake, config, ds, as_of, loaded, candidates, pairs, item_rows)
             scores = _ranked(requests, str(model_dir.absolute()), prefix, config, loaded)
             run = Run(job="score", config_hash=digest(config), definition_hash=loaded.card.version, inputs=lake.pinned)
-            replace_partitions(lake, scores, c.SCORES, DateRange(ds, ds), ("model_version", "request_id"), run,
-                               only={"model_version": loaded.card.version})  # fmt: skip
+            version = {"model_version": loaded.card.version}
+            output = Output(c.SCORES, scores, DateRange(ds, ds), ("model_version", "request_id"), only=version)
+            replace_partitions(lake, [output], run)
         finally:
             pairs.unpersist()
     return ScoreReport(ds, loaded.card.name, loaded.card.version, **counts)

@@ -7,8 +7,17 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
+from models.config import TrainConfig
+from models.features import FeatureSpec
+from models.interactrank import InteractRank
+from models.model_dir import save
+from models.scaling import CrossScaling
+from models.towers import NumericStatistics
+from models.train import TrainResult
 from scoring.report import render, seconds_by_job, write_report
 from scoring.report_content import (
     ModelFacts,
@@ -20,6 +29,7 @@ from scoring.report_content import (
     read_models,
 )
 from scoring.report_words import MISSING, headline, summary
+from tests.models.export_fixture import World, manifest
 
 HOSTILE = "<script>alert(1)</script>$x^2$ {{ 7 * 7 }} \"'&"
 METRICS = ("hits@1", "hits@3", "hits@10", "ndcg@10", "mrr", "auc")
@@ -139,29 +149,32 @@ def parsed(page: str) -> _Tags:
     return tags
 
 
-def test_same_content_gives_the_same_bytes() -> None:
-    assert render(content()) == render(content())
+@pytest.fixture(scope="module")
+def page() -> str:
+    return render(content())
 
 
-def test_page_refers_to_nothing_outside_itself() -> None:
-    page = render(content())
+def test_same_content_gives_the_same_bytes(page: str) -> None:
+    assert render(content()) == page
+
+
+def test_page_refers_to_nothing_outside_itself(page: str) -> None:
     tags = parsed(page)
     assert not re.search(r"https?://|@import|<link|<script|<img|url\((?!#)", page)
     assert all(link.startswith("#") for link in tags.links)
     assert {link[1:] for link in tags.links} <= {*tags.ids}
 
 
-def test_ids_are_unique_across_all_plots() -> None:
-    ids = parsed(render(content())).ids
+def test_ids_are_unique_across_all_plots(page: str) -> None:
+    ids = parsed(page).ids
     assert len(ids) == len({*ids})
 
 
-def test_page_stays_small() -> None:
-    assert len(render(content()).encode()) < 1_000_000
+def test_page_stays_small(page: str) -> None:
+    assert len(page.encode()) < 1_000_000
 
 
-def test_numbers_of_the_content_appear() -> None:
-    page = render(content())
+def test_numbers_of_the_content_appear(page: str) -> None:
     for text in (
         "interactrank finds an engaged item in the top 3 in 41.2 % [40.1, 42.3] of requests",
         "closes 36 % of the gap between two_tower and the oracle",
@@ -180,8 +193,8 @@ def test_numbers_of_the_content_appear() -> None:
         assert text in page, text
 
 
-def test_every_plot_is_there() -> None:
-    assert parsed(render(content())).seen.count("svg") == 10
+def test_every_plot_is_there(page: str) -> None:
+    assert parsed(page).seen.count("svg") == 9
 
 
 def test_note_stands_on_top() -> None:
@@ -285,25 +298,46 @@ def test_models_are_those_of_the_evaluation_and_unreadable_ones_are_named(tmp_pa
     assert len(read_models(tmp_path, None)[1]) == 2
 
 
+def test_fusion_weights_come_from_the_trained_model(tmp_path: Path) -> None:
+    export = manifest(World(), (), np.array([5, 2]), has_oracle=False)
+    config = TrainConfig(hidden=(8,), dim=4, id_buckets=8, text_buckets=16)
+    spec = FeatureSpec.of(export, 0, config)
+    scaling = CrossScaling.fit(np.eye(4, dtype=np.float32), spec.cross)
+    model = InteractRank(spec, config, scaling, NumericStatistics((0.0,), (1.0,)))
+    with torch.no_grad():
+        model.fusion_layer.weight.copy_(torch.tensor([0.5, -0.25, 0.0, 1.0]))
+    curve = [{"epoch": 1.0, "loss": 0.5, "validation_ndcg@10": 0.4}]
+    save(TrainResult("interactrank", model, config, spec, scaling, curve, 1, {}), export, tmp_path / "interactrank")
+    [facts], problems = read_models(tmp_path, None)
+    assert problems == []
+    assert facts.cross_weights == dict(zip(export.cross, (0.5, -0.25, 0.0, 1.0), strict=True))
+    assert facts.dot_weight == pytest.approx(4.0)
+    page = render(content(models=(facts,)))
+    assert "+0.50" in page
+    assert "−0.25" in page
+
+
 @pytest.mark.spark
 def test_collect_reads_the_lake_and_the_page_is_written(spark: Any, tmp_path: Path) -> None:
     from etl.config import LakeConfig
     from etl.contract.dates import DateRange
     from etl.lake import Lake
     from etl.runs import Run
-    from etl.write import replace_partitions
-    from models.config import TrainConfig
+    from etl.write import Output, replace_partitions
     from scoring.config import PrerankConfig
 
     root, trained_root = tmp_path / "lake", tmp_path / "trained"
     config = PrerankConfig(lake=LakeConfig(str(root)), train=TrainConfig(models_root=str(trained_root)))
-    assert collect(Lake(spark, str(root)), config) == ReportContent(lake=str(root), models_root=str(trained_root))
+    write_report(Lake(spark, str(root)), config, tmp_path / "out" / "report.html")
+    written = (tmp_path / "out" / "report.html").read_text()
+    assert written == render(ReportContent(lake=str(root), models_root=str(trained_root)))
 
     rows = [("1", "bot", "2026-03-01"), ("2", "bot", "2026-03-02"), ("3", "duplicate", "2026-03-02")]
     frame = spark.createDataFrame(rows, "event_id string, reason string, ds string")
     job = Run(job="ingest", config_hash="h", source="log", rows_in=3, rows_rejected=3)
     lake = Lake(spark, str(root))
-    replace_partitions(lake, frame, "events_rejected", DateRange("2026-03-01", "2026-03-02"), ("event_id",), job)
+    days = DateRange("2026-03-01", "2026-03-02")
+    replace_partitions(lake, [Output("events_rejected", frame, days, ("event_id",))], job)
     trained_root.mkdir()
     (trained_root / "evaluation.json").write_text(json.dumps(evaluation(models={"bm25": entry(0.2)})))
 
@@ -316,5 +350,3 @@ def test_collect_reads_the_lake_and_the_page_is_written(spark: Any, tmp_path: Pa
     )  # fmt: skip
     assert record.seconds >= 0
     assert list((found.evaluation or {})["models"]) == ["bm25"]
-    write_report(Lake(spark, str(root)), config, tmp_path / "out" / "report.html")
-    assert "events_rejected" in (tmp_path / "out" / "report.html").read_text()
