@@ -9,7 +9,7 @@ from etl.config import EtlConfig
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.query_key import with_query_key
-from etl.sources.errors import MissingColumnsError
+from etl.sources.errors import InputError
 
 GRAIN = {c.ITEMS: ("item_id",), c.QUERIES: ("query_key",), c.CANDIDATES: ("request_id",)}
 
@@ -17,8 +17,9 @@ GRAIN = {c.ITEMS: ("item_id",), c.QUERIES: ("query_key",), c.CANDIDATES: ("reque
 def catalogue(raw: DataFrame, table: str, config: EtlConfig, days: DateRange, where: str) -> DataFrame:
     """``items``, ``queries`` or ``candidates`` from raw rows under our column names.
 
-    A raw column ``ds`` says which day a row belongs to; without it the input is the snapshot of the first ds. One row per
-    id and ds: the first in the order of its content wins. Raises MissingColumnsError for a configured column.
+    A raw column ``ds`` says which day a row belongs to; without it the input is the snapshot of the first ds. One row
+    per id and ds: the first in the order of its content wins. Raises InputError for a configured column
+    that is not there.
     """
     ds = F.col("ds").cast("string") if "ds" in raw.columns else F.lit(days.start)
     raw = raw.withColumn("ds", ds).where(F.col("ds").between(days.start, days.end))
@@ -44,7 +45,12 @@ def _described(raw: DataFrame, table: str, config: EtlConfig, where: str) -> Dat
         wanted = {*settings.text, *settings.categories, *settings.numerics, *settings.dense}
         missing = sorted(wanted - columns)
         if missing:
-            raise MissingColumnsError(where, table, missing, sorted(columns), {})
+            raise InputError(
+                where,
+                f"the section 'items' of the configuration names column {', '.join(missing)}; "
+                f"found: {', '.join(sorted(columns - {'ds'}))}",
+                "name the catalogue's own columns, for example --set items.text=[title,description]",
+            )
         identity = [F.col("item_id").cast("string").alias("item_id")]
     else:
         raw = with_query_key(raw)

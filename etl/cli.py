@@ -104,17 +104,19 @@ def _add_ingest(subparsers: Any) -> None:
 
 
 def run_simulate(args: argparse.Namespace, context: Context) -> dict[str, Any]:
+    from etl.lake import absolute
     from etl.simulate.config import SimulateConfig
     from etl.simulate.job import simulate
 
     knobs = SimulateConfig().without(*args.without)
     days = days_of(args, default=SIMULATED_DAYS)
-    report = simulate(context.lake().spark, args.out, args.events, args.seed, days, knobs)
+    report = simulate(context.lake().spark, absolute(args.out), args.events, args.seed, days, knobs)
     return {**vars(report), "dates": str(report.dates)}
 
 
 def run_ingest(args: argparse.Namespace, context: Context) -> dict[str, Any]:
     from etl.ingest import ingest_catalogue, ingest_events
+    from etl.lake import absolute
     from etl.sources import get_source
 
     days = days_of(args)
@@ -126,7 +128,8 @@ def run_ingest(args: argparse.Namespace, context: Context) -> dict[str, Any]:
     lake = context.lake()
     # Renames are for the raw log; a catalogue's columns are named in the section items.
     renames = context.config.events.columns
-    raw = source.read(lake.spark, args.input, args.table, renames, date_range=days)
+    path = absolute(args.input) if args.input else None
+    raw = source.read(lake.spark, path, args.table, renames, date_range=days)
     origin = args.input or args.source
     if args.table == c.EVENTS:
         return ingest_events(lake, raw, context.config, days, origin, append=args.append).plain()
@@ -143,8 +146,10 @@ def run_interactions(args: argparse.Namespace, context: Context) -> dict[str, An
 
 def run_export(args: argparse.Namespace, context: Context) -> dict[str, Any]:
     from etl.export import export_training_data
+    from etl.lake import absolute
 
-    report = export_training_data(context.lake(), context.config, days_of(args), args.out, args.truth)
+    truth = absolute(args.truth) if args.truth else None
+    report = export_training_data(context.lake(), context.config, days_of(args), args.out.absolute(), truth)
     return {**vars(report), "days": str(report.days)}
 
 

@@ -42,7 +42,9 @@ def with_cross(rows: DataFrame, interactions: DataFrame, config: EtlConfig) -> D
     for segment in (c.ALL_SEGMENT, *config.events.segments):
         rows = _join_segment(rows, interactions, segment, features)
     arrays = [F.col(_column(segment)) for segment in (c.ALL_SEGMENT, *config.events.segments)]
-    return rows.withColumn("cross", F.concat(*arrays)).drop(*(_column(s) for s in (c.ALL_SEGMENT, *config.events.segments)))
+    return rows.withColumn("cross", F.concat(*arrays)).drop(
+        *(_column(s) for s in (c.ALL_SEGMENT, *config.events.segments))
+    )
 
 
 def _join_segment(rows: DataFrame, interactions: DataFrame, segment: str, features: Sequence[str]) -> DataFrame:

@@ -59,8 +59,8 @@ class EmptyInputError(PrerankError):
 
     def __str__(self) -> str:
         return (
-            f"{self.source} has no row in {self.days} (UTC); {self.outside} rows lie outside. The tables are as they were. "
-            "Check --ds or --start-ds/--end-ds, and that ts is in UTC."
+            f"{self.source} has no row in {self.days} (UTC); {self.outside} rows lie outside. "
+            "The tables are as they were. Check --ds or --start-ds/--end-ds, and that ts is in UTC."
         )
 
 
@@ -73,6 +73,6 @@ class RowBalanceError(PrerankError):
 
     def __str__(self) -> str:
         return (
-            f"{self.source}: {self.rows} rows in the range, but {self.kept} events + {self.refused} rejected. The tables "
-            "are as they were. If the file was still being written, ingest it again when it is complete."
+            f"{self.source}: {self.rows} rows in the range, but {self.kept} events + {self.refused} rejected. "
+            "The tables are as they were. If the file was still being written, ingest it again when it is complete."
         )

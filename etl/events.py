@@ -4,6 +4,8 @@ A row's reason is the first that holds, in the order of REASONS. The first four 
 all rows with its event_id, ``bot`` at the user's whole day.
 """
 
+from collections.abc import Collection
+
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
@@ -44,7 +46,9 @@ def typed_rows(raw: DataFrame, config: EventsConfig, days: DateRange) -> DataFra
     kinds = {field.name: field.dataType for field in raw.schema.fields}
     fields = [F.col(f"`{name}`") for name in raw.columns]
     text = {name: F.col(name).cast("string") for name in c.RAW_REQUIRED if name != "ts"}
-    position = F.col("position").cast("string").try_cast("double").try_cast("int") if "position" in kinds else F.lit(None)
+    position = (
+        F.col("position").cast("string").try_cast("double").try_cast("int") if "position" in kinds else F.lit(None)
+    )
     given_id = F.col("event_id").cast("string") if "event_id" in kinds else F.lit(None)
     typed = raw.select(
         F.struct(*fields).alias(RAW),
@@ -83,16 +87,17 @@ def first_of_each_id(typed: DataFrame, days: DateRange) -> DataFrame:
     return marked.withColumn(RAW, raw).where(~F.col(STORED) | in_range(days))
 
 
-def without_bots(rows: DataFrame, config: EventsConfig) -> DataFrame:
-    """Mark every remaining event of a user-day above the limit as a bot's."""
+def without_bots(rows: DataFrame, config: EventsConfig, known: DataFrame | None = None) -> DataFrame:
+    """Mark every remaining event of a user-day above the limit, or among the ``known`` (user_id, ds), as a bot's."""
     limit = config.max_events_per_user_day
     busy = (
         rows.where(F.col(REASON).isNull())
         .groupBy("user_id", "ds")
         .count()
         .where(F.col("count") > limit)
-        .select("user_id", "ds", F.lit(True).alias("busy"))
+        .select("user_id", "ds")
     )
+    busy = (busy if known is None else busy.unionByName(known).distinct()).withColumn("busy", F.lit(True))
     marked = rows.join(F.broadcast(busy), ["user_id", "ds"], "left")
     reason = F.when(F.col(REASON).isNull() & F.col("busy"), F.lit(BOT)).otherwise(F.col(REASON))
     return marked.withColumn(REASON, reason).drop("busy")
@@ -118,12 +123,13 @@ def in_range(days: DateRange) -> Column:
     return F.col("ds").between(days.start, days.end)
 
 
-
-def _segments(config: EventsConfig, kinds: dict[str, object]) -> Column:
+def _segments(config: EventsConfig, kinds: Collection[str]) -> Column:
     present = [name for name in config.segments if name in kinds]
     if not present:
         return F.map_from_arrays(F.array().cast("array<string>"), F.array().cast("array<string>"))
-    entries = F.array(*(F.struct(F.lit(name).alias("key"), F.col(name).cast("string").alias("value")) for name in present))
+    entries = F.array(
+        *(F.struct(F.lit(name).alias("key"), F.col(name).cast("string").alias("value")) for name in present)
+    )
     known = F.filter(entries, lambda entry: entry["value"].isNotNull() & (F.trim(entry["value"]) != ""))
     return F.map_from_entries(known)
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pyspark import StorageLevel
 from pyspark.sql import DataFrame
 
+from etl.caching import Cached
 from etl.catalogues import GRAIN, catalogue
 from etl.config import EtlConfig
 from etl.contract import columns as c
@@ -15,7 +15,7 @@ from etl.definitions import definition_hash
 from etl.errors import EmptyInputError, RowBalanceError
 from etl.events import OUTSIDE, REASON, REASONS, accepted, first_of_each_id, rejected, typed_rows, without_bots
 from etl.lake import Lake
-from etl.late import new_refusals, not_delivered_before, with_stored
+from etl.late import known_bots, new_refusals, not_delivered_before, with_stored
 from etl.quality.gate import gate
 from etl.quality.profiles import profile, with_reject_shares
 from etl.runs import Run
@@ -52,15 +52,14 @@ def ingest_events(
     joins = append and lake.exists(c.EVENTS)
     new = not_delivered_before(typed, lake.read(c.EVENTS)) if joins else typed
     rivals = with_stored(new, lake.read(c.EVENTS), days) if joins else new
-    rows = without_bots(first_of_each_id(rivals, days), config.events).persist(StorageLevel.MEMORY_AND_DISK)
-    try:
+    bots = known_bots(lake.read(c.EVENTS_REJECTED, days)) if joins else None
+    with Cached() as keep:
+        rows = keep(without_bots(keep(first_of_each_id(rivals, days)), config.events, bots))
         counts = _count(rows)
         read = new.count() if joins else raw.count()
         stored = lake.read(c.EVENTS, days).count() if joins else 0
         report = _balanced(counts, read, stored, days, source)
         _publish(lake, rows, report, counts, config, source, joins)
-    finally:
-        rows.unpersist()
     return report
 
 
@@ -69,18 +68,16 @@ def ingest_catalogue(
 ) -> Written:
     """Write a snapshot of ``items`` or ``queries``, or the ``candidates``, of ``days`` (see etl.catalogues).
 
-    Raises MissingColumnsError, or EmptyInputError when no row is left.
+    Raises InputError for a missing column, EmptyInputError when no row is left.
     """
-    rows = catalogue(raw, table, config, days, source).persist(StorageLevel.MEMORY_AND_DISK)
-    try:
+    with Cached() as keep:
+        rows = keep(catalogue(raw, table, config, days, source))
         held = [row.ds for row in rows.select("ds").distinct().toLocalIterator()]
         if not held:
             raise EmptyInputError(source, str(days), raw.count())
         run = Run(job="ingest", config_hash=digest(config), source=source)
         [written] = replace_partitions(lake, [Output(table, rows, DateRange(min(held), max(held)), GRAIN[table])], run)
-        return written
-    finally:
-        rows.unpersist()
+    return written
 
 
 Counts = Mapping[tuple[str, str | None], int]

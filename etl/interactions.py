@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from pyspark import StorageLevel
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from etl.caching import Cached
 from etl.config import EtlConfig
 from etl.contract import columns as c
 from etl.contract.dates import DateRange, ranges_of
@@ -20,7 +20,7 @@ from etl.quality.profiles import profile
 from etl.ratios import with_shares_and_rates
 from etl.runs import Run
 from etl.support import supported
-from etl.windows import TARGET, at_each_ds, pair_windows, query_windows
+from etl.windows import at_each_ds, ds_of, pair_windows, query_windows
 from etl.write import Output, Written, replace_partitions
 
 Tick = Callable[[str], None]
@@ -37,13 +37,28 @@ def windowed_interactions(
     interactions_partials: DataFrame, queries_partials: DataFrame, days: DateRange, config: EtlConfig
 ) -> DataFrame:
     """The ``interactions`` table for ``days`` from daily partials that reach back over the longest window."""
+    pairs, queries = window_totals(interactions_partials, queries_partials, days, config)
+    return interactions_from_totals(pairs, queries, config)
+
+
+def window_totals(
+    interactions_partials: DataFrame, queries_partials: DataFrame, days: DateRange, config: EtlConfig
+) -> tuple[DataFrame, DataFrame]:
+    """Windowed counts of pairs and of queries at each of ``days``: what everything else is computed from."""
     actions, settings = config.events.actions, config.interactions
     aged_pairs = at_each_ds(interactions_partials, days, settings.longest_days)
     aged_queries = at_each_ds(queries_partials, days, settings.longest_days)
-    pairs = pair_windows(aged_pairs, actions, settings)
-    queries = query_windows(aged_queries, actions, settings)
-    full = with_shares_and_rates(pairs, queries, actions, settings.windows_days, settings.rate_prior_impressions)
-    return supported(full, config.engagement_actions, settings).select(*interaction_columns(config))
+    return pair_windows(aged_pairs, actions, settings), query_windows(aged_queries, actions, settings)
+
+
+def interactions_from_totals(pairs: DataFrame, queries: DataFrame, config: EtlConfig) -> DataFrame:
+    """The columns of the table, for pairs with support. Reads ``pairs`` several times: hand it over persisted."""
+    settings = config.interactions
+    full = with_shares_and_rates(
+        pairs, queries, config.events.actions, settings.windows_days, settings.rate_prior_impressions
+    )
+    kept = supported(full, pairs, config.engagement_actions, settings)
+    return kept.select(*interaction_columns(config))
 
 
 def interaction_columns(config: EtlConfig) -> list[Column]:
@@ -53,7 +68,7 @@ def interaction_columns(config: EtlConfig) -> list[Column]:
               for action in actions for days in windows]  # fmt: skip
     values += [c.decayed(action, half) for action in actions for half in config.interactions.half_lives_days]
     values += [c.window_users(days) for days in windows]
-    return [F.col(TARGET).alias("ds"), *map(F.col, (*c.PAIR_KEY, *values))]
+    return [ds_of().alias("ds"), *map(F.col, (*c.PAIR_KEY, *values))]
 
 
 def build_interactions(lake: Lake, config: EtlConfig, days: DateRange, tick: Tick = lambda done: None) -> list[Written]:
@@ -86,23 +101,20 @@ def _build(lake: Lake, config: EtlConfig, days: Mapping[str, list[str]], tick: T
 def _write_daily(lake: Lake, config: EtlConfig, table: str, days: DateRange) -> Written:
     aggregate, key = DAILY[table]
     frame = aggregate(lake.read(c.EVENTS, days), config.events.actions, config.events.segments)
-    [written] = replace_partitions(
-        lake, [Output(table, frame, days, key)], _run(lake, config, table, (c.EVENTS,))
-    )
+    [written] = replace_partitions(lake, [Output(table, frame, days, key)], _run(lake, config, table, (c.EVENTS,)))
     return written
 
 
 def _write_windows(lake: Lake, config: EtlConfig, days: DateRange) -> Written:
     reach = days.widen(before=config.interactions.longest_days - 1)
     partials = lake.read(c.INTERACTIONS_DAILY, reach), lake.read(c.QUERIES_DAILY, reach)
-    frame = windowed_interactions(*partials, days, config).persist(StorageLevel.MEMORY_AND_DISK)
-    try:
+    with Cached() as keep:
+        pairs, queries = window_totals(*partials, days, config)
+        frame = keep(interactions_from_totals(keep(pairs), keep(queries), config))
         gate(c.INTERACTIONS, profile(c.INTERACTIONS, frame, config), config)
         run = _run(lake, config, c.INTERACTIONS, (c.INTERACTIONS_DAILY, c.QUERIES_DAILY))
         [written] = replace_partitions(lake, [Output(c.INTERACTIONS, frame, days, c.PAIR_KEY)], run)
-        return written
-    finally:
-        frame.unpersist()
+    return written
 
 
 def _run(lake: Lake, config: EtlConfig, table: str, sources: tuple[str, ...]) -> Run:

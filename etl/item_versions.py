@@ -29,7 +29,9 @@ def described_items(references: DataFrame, items: DataFrame | None, categories: 
     wanted = references.select("item_id", VERSION).distinct()
     if items is None:
         empty_map = F.map_from_arrays(F.array().cast("array<string>"), F.array().cast("array<string>"))
-        found = wanted.withColumns({"text": F.lit(""), "categories": empty_map, "numerics": empty_map, "dense": empty_map})
+        found = wanted.withColumns(
+            {"text": F.lit(""), "categories": empty_map, "numerics": empty_map, "dense": empty_map}
+        )
     else:
         found = wanted.join(items.withColumnRenamed("ds", VERSION), ["item_id", VERSION], "left")
     kinds = [F.coalesce(F.col("categories")[name].cast("string"), F.lit("")) for name in categories]

@@ -1,5 +1,7 @@
 """Reading the lake: Delta tables at ``{root}/{table}``, each pinned at one version for the whole job."""
 
+import os
+
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -16,7 +18,7 @@ class Lake:
 
     def __init__(self, spark: SparkSession, root: str):
         self.spark = spark
-        self.root = root.rstrip("/")
+        self.root = absolute(root).rstrip("/")
         self.pinned: dict[str, int] = {}
 
     def path(self, table: str) -> str:
@@ -51,6 +53,11 @@ class Lake:
     def refresh(self, table: str) -> None:
         """Forget the pin: the next read sees what has been committed since."""
         self.pinned.pop(table, None)
+
+
+def absolute(path: str) -> str:
+    """A local path made absolute here: the JVM would resolve it against the folder that it was started in."""
+    return path if "://" in path else os.path.abspath(path)
 
 
 def latest_version(spark: SparkSession, path: str) -> int:

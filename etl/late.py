@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from etl.contract.dates import DateRange
-from etl.events import EVENT_COLUMNS, RAW, REASON, STORED, in_range
+from etl.events import BOT, EVENT_COLUMNS, RAW, REASON, STORED, in_range
 
 _MAPS = ("segments",)
 
@@ -30,6 +30,11 @@ def with_stored(typed: DataFrame, stored: DataFrame, days: DateRange) -> DataFra
     as_typed = rivals.withColumn(REASON, F.lit(None).cast("string")).withColumn(STORED, F.lit(True))
     as_typed = as_typed.withColumn(RAW, _raw_of_event(raw_type))
     return typed.unionByName(as_typed.select(*typed.columns))
+
+
+def known_bots(refused: DataFrame) -> DataFrame:
+    """(user_id, ds) whose events were all refused before: what comes late of such a day is a bot's too."""
+    return refused.where(F.col(REASON) == BOT).select("user_id", "ds").distinct()
 
 
 def new_refusals(refused: DataFrame, stored: DataFrame) -> DataFrame:

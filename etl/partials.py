@@ -10,17 +10,13 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from etl.contract import columns as c
-
-# 4096 hashes: distinct users are exact up to there, within 2 % (one standard error 1.6 %) above.
-SKETCH_LG_SIZE = 12
+from etl.users import user_sketch
 
 
 def interactions_daily(events: DataFrame, actions: Sequence[str], segments: Sequence[str]) -> DataFrame:
     """(ds, query_key, item_id, segment_name, segment_value) -> ``<action>_cnt``, a sketch of the distinct users."""
     rows = _by_segment(events, segments, "query_key", "item_id", "user_id", "action")
-    return rows.groupBy("ds", *c.PAIR_KEY).agg(
-        *_counts(actions), F.theta_sketch_agg("user_id", SKETCH_LG_SIZE).alias(c.USERS_SKETCH)
-    )
+    return rows.groupBy("ds", *c.PAIR_KEY).agg(*_counts(actions), user_sketch("user_id").alias(c.USERS_SKETCH))
 
 
 def queries_daily(events: DataFrame, actions: Sequence[str], segments: Sequence[str]) -> DataFrame:

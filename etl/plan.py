@@ -116,7 +116,9 @@ def _judge(
             changed = history.get(source, {}).get(day)
             if changed is not None and changed.version > built.inputs.get(source, -1):
                 seen = built.inputs.get(source, -1)
-                return Step(table, ds, STALE, f"{source} of {day} changed: version {changed.version}, built from {seen}")
+                return Step(
+                    table, ds, STALE, f"{source} of {day} changed: version {changed.version}, built from {seen}"
+                )
     for step in earlier:
         if step.state != FRESH and step.table in sources and step.ds in span:
             return Step(table, ds, STALE, f"{step.table} of {step.ds} will be rebuilt")

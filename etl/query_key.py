@@ -6,7 +6,7 @@ pure ASCII stay in Spark expressions, and Python sees each distinct other query 
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
@@ -35,7 +35,7 @@ def with_query_key(frame: DataFrame, query: str = "query", key: str = "query_key
     return joined.withColumn(key, F.when(raw.rlike(_NON_ASCII), F.col(_KEY)).otherwise(ascii_key)).drop(_RAW, _KEY)
 
 
-def _keys_of(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _keys_of(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
     for batch in batches:
         queries = batch.column(0).to_pylist()
         keys = pa.array([query_key(text) for text in queries], pa.string())

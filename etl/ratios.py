@@ -16,6 +16,7 @@ rate does not depend on the order of rows. Without an action called ``impression
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -24,6 +25,8 @@ from etl.contract import columns as c
 from etl.windows import TARGET
 
 _PAIR = (TARGET, "query_key", "item_id")
+_QUERY = (TARGET, "query_key")
+_PRIOR = "__prior"
 
 
 def with_shares_and_rates(
@@ -33,59 +36,80 @@ def with_shares_and_rates(
 
     ``queries`` are the windowed counts of the same days by query and segment. Rows and their number do not change.
     """
-    counts = [c.window_count(action, days) for action in actions for days in windows_days]
+    levels = _Levels(tuple(actions), tuple(windows_days), prior)
     everyone = F.col("segment_name") == c.ALL_SEGMENT
-    query_all = queries.where(everyone)
-    levels = (
-        _level(queries, "query_in_segment", (TARGET, *c.QUERY_KEY), counts),
-        _level(query_all, "query", (TARGET, "query_key"), counts),
-        _level(pairs.where(everyone), "pair", _PAIR, counts),
-        _token_level(pairs.where(everyone), counts),
-    )
-    wide = pairs
-    for level, key in zip(levels, ((TARGET, *c.QUERY_KEY), (TARGET, "query_key"), _PAIR, _PAIR), strict=True):
-        wide = wide.join(level, list(key), "left")
-    wide = wide.join(F.broadcast(_global_level(query_all, counts)), [TARGET], "left")
-    return wide.select(
-        *pairs.columns,
-        *(_share(action, days) for action in actions for days in windows_days),
-        *(_rate(action, days, actions, prior) for action in actions for days in windows_days),
-    )
+    rates = levels.pair_rates(pairs.where(everyone), queries.where(everyone))
+    totals = queries.select(TARGET, *c.QUERY_KEY, F.struct(*levels.counts).alias("totals"))
+    wide = pairs.join(rates, list(_PAIR), "left").join(totals, [TARGET, *c.QUERY_KEY], "left")
+    return wide.select(*pairs.columns, *levels.shares(), *levels.segment_rates(everyone))
 
 
-def _level(frame: DataFrame, name: str, key: Sequence[str], counts: Sequence[str]) -> DataFrame:
-    return frame.select(*key, F.struct(*counts).alias(name))
+@dataclass(frozen=True)
+class _Levels:
+    """The back-off chain for some actions and windows; a level's rates travel as one array in a fixed order."""
 
+    actions: tuple[str, ...]
+    windows_days: tuple[int, ...]
+    prior: float
 
-def _global_level(query_all: DataFrame, counts: Sequence[str]) -> DataFrame:
-    total = query_all.groupBy(TARGET).agg(*(F.sum(count).alias(count) for count in counts))
-    return _level(total, "global", (TARGET,), counts)
+    @property
+    def cells(self) -> list[tuple[str, int]]:
+        return [(action, days) for action in self.actions for days in self.windows_days]
 
+    @property
+    def counts(self) -> list[str]:
+        return [c.window_count(action, days) for action, days in self.cells]
 
-def _token_level(pairs_all: DataFrame, counts: Sequence[str]) -> DataFrame:
-    """Per pair, the counts of its item under any query that shares a word, once per shared word."""
-    words = pairs_all.withColumn("token", F.explode(F.array_distinct(F.split("query_key", " "))))
-    by_word = words.groupBy(TARGET, "token", "item_id").agg(*(F.sum(count).alias(count) for count in counts))
-    per_pair = words.select(*_PAIR, "token").join(by_word, [TARGET, "token", "item_id"])
-    summed = per_pair.groupBy(*_PAIR).agg(*(F.sum(count).alias(count) for count in counts))
-    return _level(summed, "tokens", _PAIR, counts)
+    def pair_rates(self, pairs_all: DataFrame, queries_all: DataFrame) -> DataFrame:
+        """(target_ds, query_key, item_id) -> the pair's rates, through global, query and query tokens."""
+        total = queries_all.groupBy(TARGET).agg(*(F.sum(count).alias(count) for count in self.counts))
+        overall = total.select(TARGET, self._overall().alias(_PRIOR))
+        of_query = queries_all.join(F.broadcast(overall), TARGET).select(*_QUERY, self._rates().alias(_PRIOR))
+        of_tokens = (
+            self._token_counts(pairs_all).join(of_query, list(_QUERY)).select(*_PAIR, self._rates().alias(_PRIOR))
+        )
+        return pairs_all.join(of_tokens, list(_PAIR)).select(*_PAIR, self._rates().alias(_PRIOR))
 
+    def shares(self) -> list[Column]:
+        return [
+            F.when(F.col(f"totals.{count}") > 0, F.col(count) / F.col(f"totals.{count}"))
+            .otherwise(F.lit(0.0))
+            .alias(c.window_share(action, days))
+            for (action, days), count in zip(self.cells, self.counts, strict=True)
+        ]
 
-def _share(action: str, days: int) -> Column:
-    count = c.window_count(action, days)
-    whole = F.col(f"query_in_segment.{count}")
-    share = F.when(whole > 0, F.col(count) / whole).otherwise(F.lit(0.0))
-    return share.alias(c.window_share(action, days))
+    def segment_rates(self, everyone: Column) -> list[Column]:
+        """A pair's own rate under (all, ''), one more level below it in a segment."""
+        return [
+            F.when(everyone, F.get(_PRIOR, F.lit(cell))).otherwise(self._rate(cell)).alias(c.window_rate(action, days))
+            for cell, (action, days) in enumerate(self.cells)
+        ]
 
+    def _token_counts(self, pairs_all: DataFrame) -> DataFrame:
+        """Per pair, the counts of its item under any query that shares a word, once per shared word."""
+        words = pairs_all.withColumn("token", F.explode(F.array_distinct(F.split("query_key", " "))))
+        by_word = words.groupBy(TARGET, "token", "item_id").agg(*(F.sum(count).alias(count) for count in self.counts))
+        per_pair = words.select(*_PAIR, "token").join(by_word, [TARGET, "token", "item_id"])
+        return per_pair.groupBy(*_PAIR).agg(*(F.sum(count).alias(count) for count in self.counts))
 
-def _rate(action: str, days: int, actions: Sequence[str], prior: float) -> Column:
-    name = c.window_rate(action, days)
-    if c.IMPRESSION not in actions:
-        return F.lit(0.0).alias(name)
-    done, shown = c.window_count(action, days), c.window_count(c.IMPRESSION, days)
-    all_shown = F.col(f"global.{shown}")
-    rate = F.when(all_shown > 0, F.col(f"global.{done}") / all_shown).otherwise(F.lit(0.0))
-    for level in ("query", "tokens", "pair"):
-        rate = (F.col(f"{level}.{done}") + prior * rate) / (F.col(f"{level}.{shown}") + prior)
-    in_segment = (F.col(done) + prior * rate) / (F.col(shown) + prior)
-    return F.when(F.col("segment_name") == c.ALL_SEGMENT, rate).otherwise(in_segment).alias(name)
+    def _overall(self) -> Column:
+        """Unsmoothed rates of everything; 0 without impressions."""
+        return F.array(*(self._ratio(action, days) for action, days in self.cells))
+
+    def _ratio(self, action: str, days: int) -> Column:
+        shown = self._shown(days)
+        return F.when(shown > 0, F.col(c.window_count(action, days)) / shown).otherwise(F.lit(0.0))
+
+    def _rates(self) -> Column:
+        return F.array(*(self._rate(cell) for cell in range(len(self.cells))))
+
+    def _rate(self, cell: int) -> Column:
+        """One cell of a level, pulled towards the level above it."""
+        action, days = self.cells[cell]
+        if c.IMPRESSION not in self.actions:
+            return F.lit(0.0)
+        above = F.get(_PRIOR, F.lit(cell))
+        return (F.col(c.window_count(action, days)) + self.prior * above) / (self._shown(days) + self.prior)
+
+    def _shown(self, days: int) -> Column:
+        return F.col(c.window_count(c.IMPRESSION, days)) if c.IMPRESSION in self.actions else F.lit(0)

@@ -6,8 +6,10 @@ On a cluster spark-submit decides master, memory and cores; a profile only adds 
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
+from pyspark import SparkConf, SparkContext
 from pyspark import __version__ as spark_version
 from pyspark.sql import SparkSession
 
@@ -23,24 +25,30 @@ _COMMON = {
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.ansi.enabled": "true",
-    # Per-key sketches: the default gives up on hash aggregation after 128 keys and sorts instead.
+    # Sets of users per key: the default gives up on hash aggregation after 128 keys and sorts instead.
     "spark.sql.objectHashAggregate.sortBased.fallbackThreshold": "200000",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     # The writer sizes its files itself, see etl.write.
     "spark.databricks.delta.optimizeWrite.enabled": "false",
 }
 
+# Wide aggregates compile to methods above 8000 bytes, which the JVM would otherwise only interpret.
+_JAVA_OPTIONS = "-XX:-DontCompileHugeMethods"
+_LOGGING = Path(__file__).with_name("log4j2.properties").absolute()
+
 _PROFILES = {
     "local": {
         "spark.sql.shuffle.partitions": "4",
         "spark.databricks.delta.snapshotPartitions": "2",
         "spark.driver.memory": "4g",
+        "spark.driver.extraJavaOptions": f"{_JAVA_OPTIONS} -Dlog4j2.configurationFile={_LOGGING.as_uri()}",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.driver.host": "localhost",
         "spark.driver.bindAddress": "127.0.0.1",
     },
     "cpu": {
+        "spark.executor.extraJavaOptions": _JAVA_OPTIONS,
         "spark.sql.adaptive.enabled": "true",
         "spark.sql.adaptive.skewJoin.enabled": "true",
         "spark.databricks.delta.snapshotPartitions": "16",
@@ -74,6 +82,17 @@ def delta_conf(ivy_home: Path | None = None) -> dict[str, str]:
     return {"spark.jars.packages": DELTA_PACKAGE}
 
 
+def without_submitted(conf: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
+    """``conf`` less what the spark-submit line or spark-defaults.conf has set already.
+
+    They win over a profile's sizes, but neither over what the results depend on nor over the user's ``own`` settings.
+    """
+    # Connects to the JVM of spark-submit, which knows them; no SparkContext is started.
+    SparkContext._ensure_initialized()
+    submitted = SparkConf()
+    return {key: value for key, value in conf.items() if key in _COMMON or key in own or not submitted.contains(key)}
+
+
 def spark_session(config: SparkConfig, app: str = "prerank") -> SparkSession:
     """The one session of this process, started if there is none.
 
@@ -89,9 +108,10 @@ def spark_session(config: SparkConfig, app: str = "prerank") -> SparkSession:
             conf = delta_conf() | conf
         if config.profile == "local":
             conf = {"spark.master": "local[*]"} | conf
+    else:
+        conf = without_submitted(conf, config.conf)
     builder = SparkSession.Builder().appName(app)
     for key, value in conf.items():
-        # A spark-submit line wins over the profile's sizes, never over what the results depend on.
         builder = builder.config(key, value)
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("ERROR")

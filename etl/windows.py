@@ -4,8 +4,10 @@ Decays are summed as whole numbers: a day's weight 0.5^(age / half-life) is roun
 places, so that the sum does not depend on the order in which Spark meets the rows, and a rebuilt day is identical.
 """
 
+import math
 import operator
 from collections.abc import Sequence
+from datetime import date
 from functools import reduce
 
 from pyspark.sql import Column, DataFrame
@@ -13,11 +15,12 @@ from pyspark.sql import functions as F
 
 from etl.config import InteractionsConfig
 from etl.contract import columns as c
-from etl.contract.dates import DateRange
-from etl.partials import SKETCH_LG_SIZE
+from etl.contract.dates import DateRange, parse_ds
+from etl.users import users_by_window
 
 TARGET = "target_ds"
 AGE = "age_days"
+_EPOCH = date(1970, 1, 1).toordinal()
 
 # Binary places left for the smallest weight of a block: half of 2^-31 of it is under the promised 1e-9.
 _WEIGHT_BITS = 31
@@ -26,27 +29,33 @@ _BLOCK_HALF_LIVES = 10
 
 
 def at_each_ds(daily: DataFrame, days: DateRange, longest_days: int) -> DataFrame:
-    """Pair every daily row with every asked ds whose longest window covers it: adds ``target_ds`` and ``age_days``."""
-    spark = daily.sparkSession
-    targets = spark.createDataFrame([(ds,) for ds in days], f"{TARGET} string").coalesce(1)
-    age = F.datediff(F.col(TARGET), F.col("ds"))
-    return daily.join(F.broadcast(targets), age.between(0, longest_days - 1)).withColumn(AGE, age)
+    """Pair every daily row with every asked ds whose longest window covers it: adds ``target_ds`` and ``age_days``.
+
+    ``target_ds`` is a day number (days since 1970) for as long as rows are grouped by it; see ``ds_of``.
+    """
+    day = F.unix_date(F.to_date("ds"))
+    first, last = (parse_ds(ds).toordinal() - _EPOCH for ds in (days.start, days.end))
+    targets = F.sequence(F.greatest(day, F.lit(first)), F.least(day + F.lit(longest_days - 1), F.lit(last)))
+    covered = daily.where((day <= last) & (day > first - longest_days))
+    exploded = covered.withColumn(TARGET, F.explode(targets))
+    return exploded.withColumn(AGE, F.col(TARGET) - day)
+
+
+def ds_of(target: str = TARGET) -> Column:
+    """The ds of a day number."""
+    return F.date_format(F.date_from_unix_date(target), "yyyy-MM-dd")
 
 
 def pair_windows(aged: DataFrame, actions: Sequence[str], config: InteractionsConfig) -> DataFrame:
     """(target_ds, pair, segment) -> counts per window, decays over the longest window, distinct users per window."""
-    users = [
-        F.theta_sketch_estimate(
-            F.theta_union_agg(_within(F.col(c.USERS_SKETCH), days), F.lit(SKETCH_LG_SIZE))
-        ).alias(c.window_users(days))
-        for days in config.windows_days
-    ]
     decays = [
         decayed_sum(c.count(action), half_life, config.longest_days).alias(c.decayed(action, half_life))
         for action in actions
         for half_life in config.half_lives_days
     ]
-    return aged.groupBy(TARGET, *c.PAIR_KEY).agg(*window_counts(actions, config.windows_days), *decays, *users)
+    key = (TARGET, *c.PAIR_KEY)
+    counts = aged.groupBy(*key).agg(*window_counts(actions, config.windows_days), *decays)
+    return counts.join(users_by_window(aged, key, AGE, config.windows_days), list(key))
 
 
 def query_windows(aged: DataFrame, actions: Sequence[str], config: InteractionsConfig) -> DataFrame:
@@ -78,7 +87,8 @@ def decayed_sum(count: str, half_life_days: int, longest_days: int) -> Column:
 
 
 def _block_sum(count: str, half_life_days: int, ages: range) -> Column:
-    bits = _WEIGHT_BITS + ages[-1] / half_life_days
+    # A whole number of places: ages that are multiples of the half-life weigh exactly 1, 1/2, 1/4 and so on.
+    bits = _WEIGHT_BITS + math.ceil(ages[-1] / half_life_days)
     weights = F.array(*(F.lit(round(2.0 ** (bits - age / half_life_days))).cast("bigint") for age in ages))
     age = F.col(AGE)
     weight = F.when(age.between(ages[0], ages[-1]), F.get(weights, age - ages[0])).otherwise(F.lit(0).cast("bigint"))

@@ -23,8 +23,8 @@ from etl.runs import Run, runs_frame
 class Output:
     """What a table is to hold for ``days``.
 
-    ``key`` are the columns of the table's grain: they place and sort the rows. ``only`` narrows what is replaced to rows
-    with these column values. Rows of ``frame`` outside ``days`` are dropped: the days are what the writer answers for.
+    ``key`` are the columns of the table's grain: they place and sort the rows. ``only`` narrows what is replaced to
+    rows with these column values. Rows of ``frame`` outside ``days`` are dropped: a writer answers for its days.
     """
 
     table: str
@@ -91,5 +91,3 @@ def _equals(column: tuple[str, str]) -> str:
 def _commit(lake: Lake, frame: DataFrame, table: str, mode: str, options: dict[str, str]) -> None:
     writer = frame.write.format("delta").mode(mode).partitionBy("ds").option("mergeSchema", "true")
     writer.options(**options).save(lake.path(table))
-
-

@@ -1,6 +1,6 @@
 """The whole configuration: etl's and models' sections, and what scoring adds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from etl.config import EtlConfig
 from models.config import TrainConfig
@@ -22,5 +22,5 @@ class ScoreConfig:
 class PrerankConfig(EtlConfig):
     """Everything in ``prerank.yaml``."""
 
-    train: TrainConfig = TrainConfig()
-    score: ScoreConfig = ScoreConfig()
+    train: TrainConfig = field(default_factory=TrainConfig)
+    score: ScoreConfig = field(default_factory=ScoreConfig)

@@ -62,13 +62,16 @@ LOGS = {
 }
 
 #: Of the log's days, the last ones that training, validation and test take; those before only feed the tables.
-_EXPORT_DAYS, _VALIDATION_DAYS, _TEST_DAYS = 9, 1, 2
+_EXPORT_DAYS, _VALIDATION_DAYS, _TEST_DAYS = 10, 1, 4
+#: A log of three or four weeks has no longer windows.
+_WINDOWS_DAYS = (7, 28)
 
 
 def run_demo(context: Context, source: str, out: Path, events: int, seed: int) -> dict[str, Any]:
-    """Run every verb over one log; returns the evaluation, the paths of everything made, and the seconds of each step."""
+    """Run every verb over one log; returns the evaluation, the paths of what was made, the seconds of each step."""
     started = time.monotonic()
     log = LOGS[source]
+    out = out.absolute()
     _clear(out)
     seconds: dict[str, float] = {}
     step = _stopwatch(context.log, seconds)
@@ -131,6 +134,7 @@ def _demo_context(context: Context, log: DemoLog, out: Path) -> Context:
         lake=LakeConfig(root=str(out / "lake")),
         events=dataclasses.replace(config.events, segments=log.segments),
         items=log.items,
+        interactions=dataclasses.replace(config.interactions, windows_days=_WINDOWS_DAYS),
         export=dataclasses.replace(config.export, validation_days=_VALIDATION_DAYS, test_days=_TEST_DAYS),
         train=dataclasses.replace(config.train, models_root=str(out / "models")),
     )

@@ -26,7 +26,7 @@ _SCHEMA = "item_id string, vector array<float>, buckets array<int>"
 
 @dataclass(frozen=True)
 class ItemMatrix:
-    """N items in the order of their ids: ``vectors`` (N, D) and the id and category ``buckets`` (N, 1+K) of histories."""
+    """N items in the order of their ids: ``vectors`` (N, D), and for histories id and category ``buckets`` (N, 1+K)."""
 
     vectors: npt.NDArray[np.float32]
     buckets: npt.NDArray[np.int32]

@@ -67,10 +67,7 @@ def run(argv: Sequence[str]) -> int:
     args = parse(argv)
     context = Context(load(PrerankConfig, args.config, os.environ, args.set))
     result = args.run(args, context)
-    if args.json:
-        text = json.dumps(result, ensure_ascii=False, default=str)
-    else:
-        text = scoring.cli.render(args.verb, result)
+    text = json.dumps(result, ensure_ascii=False, default=str) if args.json else scoring.cli.render(args.verb, result)
     sys.stdout.write(text + "\n")
     return 0
 
@@ -93,7 +90,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _add_common(parser: argparse.ArgumentParser) -> None:
     common = parser.add_argument_group("common options")
     common.add_argument("--config", type=Path, metavar="FILE", help="configuration file [prerank.yaml if there is one]")
-    common.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one value; repeatable")
+    common.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override one value; repeatable"
+    )
     common.add_argument("--json", action="store_true", help="print one machine-readable object on stdout")
     common.add_argument("--debug", action="store_true", help="show the traceback of an unexpected error")
 

@@ -13,7 +13,9 @@ from scoring.folded import with_cross_score
 
 def scoring_pairs(candidates: DataFrame, item_rows: DataFrame) -> DataFrame:
     """(request_id, item_id) once each, with ``item_row``, null for an item that the catalogue does not hold."""
-    pairs = candidates.select("request_id", "query_key", "segments", F.explode(F.array_distinct("items")).alias("item_id"))
+    pairs = candidates.select(
+        "request_id", "query_key", "segments", F.explode(F.array_distinct("items")).alias("item_id")
+    )
     return pairs.join(F.broadcast(item_rows), "item_id", "left")
 
 

@@ -79,7 +79,7 @@ def score_candidates(lake: Lake, config: PrerankConfig, ds: str, model_dir: Path
 def _ship_items(
     lake: Lake, config: PrerankConfig, as_of: str, model_dir: Path, loaded: LoadedModel, folder: Path
 ) -> tuple[DataFrame, str]:
-    """Embed the catalogue as of a day; returns (item_id, item_row) and the prefix under which workers find the matrix."""
+    """Embed the catalogue as of a day; returns (item_id, item_row) and the prefix of the shipped matrix."""
     snapshot = snapshot_days(lake.days_of(c.ITEMS), as_of)
     if snapshot is None:
         raise MissingDataError(c.ITEMS, DateRange(as_of, as_of), lake.path(c.ITEMS))
@@ -104,9 +104,7 @@ def _requests(
     spec = loaded.card.spec
     assert isinstance(loaded.model, LinearFusionRanker)
     reach = DateRange(shift_ds(ds, -config.export.history_days), shift_ds(ds, -1))
-    histories = recent_actions(
-        lake.read(c.EVENTS, reach), candidates, item_rows, spec.actions, ds, spec.history_length
-    )
+    histories = recent_actions(lake.read(c.EVENTS, reach), candidates, item_rows, spec.actions, ds, spec.history_length)
     interactions = lake.read(c.INTERACTIONS, DateRange(as_of, as_of))
     return scoring_requests(candidates, pairs, interactions, loaded.model.fusion(), spec, histories)
 
@@ -122,9 +120,7 @@ def _ranked(requests: DataFrame, model_dir: str, prefix: str, config: PrerankCon
             for start in range(0, len(batch), size):
                 part = batch.slice(start, size)
                 ranked = rank(Requests(part), opened.model, opened.card.spec, matrix, top)
-                yield pa.RecordBatch.from_arrays(
-                    [*(part[name] for name in _KEPT), ranked], names=[*_KEPT, "ranked"]
-                )
+                yield pa.RecordBatch.from_arrays([*(part[name] for name in _KEPT), ranked], names=[*_KEPT, "ranked"])
 
     return requests.mapInArrow(run, _SCORED).withColumn("model_version", F.lit(version))
 
@@ -139,4 +135,3 @@ def _count(candidates: DataFrame, pairs: DataFrame) -> dict[str, int]:
     requests = candidates.count()
     return {"requests": requests, "pairs": row.pairs, "unknown_items": row.unknown_items,
             "empty_requests": requests - row.with_items}  # fmt: skip
-

@@ -7,7 +7,9 @@ from scoring.config import PrerankConfig
 
 DEFAULT = "default"
 HIDDEN = "********"
-_SECRET = re.compile(r"secret|password|passwd|token|credential|access[._-]?key|account[._-]?key|sas|private", re.IGNORECASE)
+_SECRET = re.compile(
+    r"secret|password|passwd|token|credential|access[._-]?key|account[._-]?key|sas|private", re.IGNORECASE
+)
 
 
 def effective_values(loaded: Loaded[PrerankConfig]) -> list[dict[str, object]]:

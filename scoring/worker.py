@@ -4,6 +4,7 @@ A request arrives as one row with its items as lists; only its best items leave.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +38,7 @@ class Requests:
         column = self.batch[name]
         flat = column.values.to_numpy(zero_copy_only=False)
         offsets = column.offsets.to_numpy()
-        return [flat[low:high] for low, high in zip(offsets, offsets[1:], strict=False)]
+        return [flat[low:high] for low, high in pairwise(offsets)]
 
 
 def rank(requests: Requests, model: LinearFusionRanker, spec: FeatureSpec, matrix: ItemMatrix, k: int) -> pa.Array:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import pairwise
 
 from etl.contract.errors import UsageError
 
@@ -60,10 +61,7 @@ class DateRange:
         """Consecutive ranges of at most ``size`` days, as even as they can be."""
         count = -(-len(self) // size)
         edges = [len(self) * k // count for k in range(count + 1)]
-        return [
-            DateRange(shift_ds(self.start, low), shift_ds(self.start, high - 1))
-            for low, high in zip(edges, edges[1:], strict=False)
-        ]
+        return [DateRange(shift_ds(self.start, low), shift_ds(self.start, high - 1)) for low, high in pairwise(edges)]
 
 
 def ranges_of(days: list[str]) -> list[DateRange]:

@@ -133,4 +133,5 @@ def _from_plain(plain: dict[str, Any]) -> Manifest:
     shards = tuple(Shard(**shard) for shard in plain.pop("shards"))
     segments = {name: tuple(values) for name, values in plain.pop("segments").items()}
     lists = {key: tuple(plain.pop(key)) for key in ("actions", "cross", "categories", "numerics", "dense")}
-    return Manifest(heads=heads, shards=shards, segments=segments, **lists, **plain)
+    fields: dict[str, Any] = {"heads": heads, "shards": shards, "segments": segments, **lists, **plain}
+    return Manifest(**fields)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def published_directory(target: Path) -> Iterator[Path]:
-    """Yield an empty folder beside ``target``; on success it takes target's place, on failure target stays as it was."""
+    """Yield an empty folder that takes ``target``'s place on success; on failure target stays as it was."""
     target = target.absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.tmp"

@@ -1,6 +1,7 @@
 """One aggregation per table: the figures that its suite bounds, per ds."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -61,7 +62,7 @@ def _interaction_figures(config: EtlConfig) -> list[Column]:
     nested = [
         F.col(c.window_count(action, short)) > F.col(c.window_count(action, long))
         for action in actions
-        for short, long in zip(windows, windows[1:], strict=False)
+        for short, long in pairwise(windows)
     ]
     users = F.col(c.window_users(config.interactions.longest_days))
     return [

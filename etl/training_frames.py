@@ -1,0 +1,118 @@
+"""The four parts of an export as DataFrames: rows, items, queries and user histories, joined point in time."""
+
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from etl.caching import Cached
+from etl.config import EtlConfig
+from etl.contract import columns as c
+from etl.contract.dates import DateRange, shift_ds
+from etl.cross import AS_OF, with_cross
+from etl.histories import actions_of, as_lists, with_history_end
+from etl.item_versions import VERSION, described_items, version_of
+from etl.lake import Lake
+from etl.training_rows import requests, training_rows
+
+
+@dataclass(frozen=True)
+class ExportFrames:
+    """The four parts of an export as DataFrames, ordered by their index where they have one."""
+
+    rows: DataFrame
+    items: DataFrame
+    queries: DataFrame
+    histories: DataFrame
+    segments: dict[str, tuple[str, ...]]
+    expected_rows: int
+
+
+def training_frames(
+    lake: Lake, config: EtlConfig, days: DateRange, oracle: DataFrame | None, keep: Cached
+) -> ExportFrames:
+    """Rows, items, queries and histories; reads only what the rows of ``days`` could know."""
+    lag = config.interactions.lag_days
+    # A request may begin just before its day's end and be acted on just after.
+    events = lake.read(c.EVENTS, days.widen(before=1, after=1))
+    begun = keep(requests(events, days))
+    reach = DateRange(shift_ds(days.start, -config.export.history_days), days.end)
+    actions = actions_of(lake.read(c.EVENTS, reach), begun.select("user_id").distinct())
+    snapshots = lake.days_of(c.ITEMS)
+    rows = training_rows(events, with_history_end(begun, actions), config.heads)
+    rows = rows.withColumn(VERSION, version_of(F.col("ds"), snapshots, days, lag))
+    rows = rows.withColumn(AS_OF, F.date_format(F.date_sub(F.to_date("ds"), 1 + lag), "yyyy-MM-dd"))
+    rows = keep(rows)
+    actions = actions.withColumn(VERSION, version_of(F.col("ds"), snapshots, reach, lag))
+
+    references = rows.select("item_id", VERSION).unionByName(actions.select("item_id", VERSION))
+    catalogue = lake.read(c.ITEMS) if snapshots else None
+    settings = config.items
+    items = described_items(references, catalogue, settings.categories, settings.numerics, settings.dense)
+    items = keep(_indexed(items, "item", "item_id", VERSION))
+    queries = _indexed(rows.select("query_key").distinct(), "query", "query_key")
+    users = _indexed(begun.select("user_id").distinct(), "user", "user_id")
+    histories = _histories(actions, items, users, config)
+    segments = {name: _segment_values(rows, name) for name in config.events.segments}
+    rows = with_cross(rows, lake.read(c.INTERACTIONS, days.shift(-1 - lag)), config)
+    rows = rows.join(items.select("item", "item_id", VERSION), ["item_id", VERSION]).join(queries, "query_key")
+    rows = _with_oracle(rows.join(users, "user_id"), oracle)
+    of_requests = events.join(begun.select("request_id"), "request_id", "left_semi")
+    expected_rows = of_requests.select("request_id", "item_id").distinct().count()
+    return ExportFrames(keep(_shaped(rows, segments)), items, queries, histories, segments, expected_rows)
+
+
+def _indexed(frame: DataFrame, name: str, *key: str) -> DataFrame:
+    """Add the dense index ``name`` by the order of ``key``: the same ids get the same numbers in every run."""
+    return frame.withColumn(name, (F.row_number().over(Window.orderBy(*key)) - 1).cast("int"))
+
+
+def _histories(actions: DataFrame, items: DataFrame, users: DataFrame, config: EtlConfig) -> DataFrame:
+    numbers = F.array(*(F.lit(action) for action in config.events.actions))
+    coded = actions.withColumn("action_index", (F.array_position(numbers, F.col("action")) - 1).cast("tinyint"))
+    lists = as_lists(coded.join(items.select("item", "item_id", VERSION), ["item_id", VERSION]))
+    everyone = users.join(lists, "user_id", "left")
+    return everyone.select(
+        "user",
+        F.coalesce("items", F.array().cast("array<int>")).alias("items"),
+        F.coalesce("actions", F.array().cast("array<tinyint>")).alias("actions"),
+        F.coalesce("ts", F.array().cast("array<bigint>")).alias("ts"),
+    )
+
+
+def _segment_values(rows: DataFrame, name: str) -> tuple[str, ...]:
+    """The values of a segment, after '' for 'not known'."""
+    values = rows.select(F.col("segments")[name].alias("value")).where("value IS NOT NULL").distinct()
+    return ("", *sorted(row.value for row in values.toLocalIterator()))
+
+
+def _with_oracle(rows: DataFrame, oracle: DataFrame | None) -> DataFrame:
+    if oracle is None:
+        return rows.withColumn("oracle", F.lit(float("nan")))
+    known = oracle.groupBy("request_id", "item_id").agg(F.max("probability").cast("double").alias("oracle"))
+    joined = rows.join(known, ["request_id", "item_id"], "left")
+    return joined.withColumn("oracle", F.coalesce("oracle", F.lit(float("nan"))))
+
+
+def _shaped(rows: DataFrame, segments: dict[str, tuple[str, ...]]) -> DataFrame:
+    """The columns of a row shard, with the ids gone."""
+    indices = [
+        F.greatest(F.array_position(F.array(*map(F.lit, values)), F.col("segments")[name]) - 1, F.lit(0)).cast("int")
+        for name, values in segments.items()
+    ]
+    known = [F.coalesce(index, F.lit(0)) for index in indices]
+    return rows.select(
+        "ds",
+        F.unix_seconds("ts").alias("ts"),
+        F.xxhash64("request_id").alias("request"),
+        "query",
+        "item",
+        "user",
+        "history_end",
+        "position",
+        F.array(*known).cast("array<int>").alias("segments"),
+        "labels",
+        F.lit(1.0).cast("float").alias("weight"),
+        "cross",
+        "oracle",
+    )

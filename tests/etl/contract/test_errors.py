@@ -1,0 +1,42 @@
+import pytest
+
+from etl.contract.dates import DateRange
+from etl.contract.errors import PrerankError, UnknownNameError, UsageError
+from etl.errors import EmptyInputError, GateError, MissingDataError, RowBalanceError, WriteVerificationError
+
+DAYS = DateRange("2024-02-28", "2024-02-29")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "retryable"),
+    [
+        (PrerankError("x"), 1, False),
+        (UsageError("x"), 2, False),
+        (UnknownNameError("verb", "egest", ["ingest"]), 2, False),
+        (GateError("events", ["bad"], "docs"), 3, False),
+        (WriteVerificationError("events", DAYS, 2, 1), 1, True),
+        (EmptyInputError("log", str(DAYS), 3), 1, False),
+        (RowBalanceError("log", 3, 1, 1), 1, False),
+        (MissingDataError("events", DAYS, "lake"), 1, False),
+    ],
+)
+def test_every_failure_has_its_exit_code_and_says_whether_to_retry(error, code, retryable):
+    assert (error.exit_code, error.retryable) == (code, retryable)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (UnknownNameError("verb", "egest", ["ingest", "train"]), ["'egest'", "did you mean 'ingest'", "train"]),
+        (UnknownNameError("verb", "x", []), ["'x'"]),
+        (GateError("events", ["one", "two"], "docs.html"), ["'events'", "- one", "- two", "docs.html"]),
+        (WriteVerificationError("events", DAYS, 2, 1), ["'events'", "2 rows were computed", "1 stand", "again"]),
+        (EmptyInputError("log", str(DAYS), 3), ["log", "2024-02-28..2024-02-29", "3 rows lie outside"]),
+        (RowBalanceError("log", 3, 1, 1), ["3 rows", "1 events + 1 rejected"]),
+        (MissingDataError("events", DAYS, "lake"), ["prerank ingest --start-ds 2024-02-28 --end-ds 2024-02-29"]),
+        (MissingDataError("interactions", None, "lake"), ["prerank interactions", "lake.root"]),
+        (MissingDataError("items", DAYS, "lake"), ["ingest --table items"]),
+    ],
+)
+def test_a_message_says_what_where_and_what_to_do(error, words):
+    assert [word for word in words if word not in str(error)] == []

@@ -1,0 +1,61 @@
+import dataclasses
+import json
+
+import pytest
+
+from etl.contract.errors import ManifestError
+from etl.contract.manifest import FILE, Head, Manifest, Shard, read_manifest
+
+MANIFEST = Manifest(
+    start_ds="2024-02-28",
+    end_ds="2024-03-01",
+    lag_days=1,
+    history_length=5,
+    heads=(Head("engagement", ("click", "save"), 20.0), Head("save", ("save",), 1.0)),
+    actions=("impression", "click", "save"),
+    segments={"country": ("", "DE"), "gender": ("",)},
+    cross=("all__click_share_7d",),
+    categories=("brand",),
+    numerics=(),
+    dense=(),
+    shards=(Shard("rows/00000.parquet", "train", 3), Shard("rows/00001.parquet", "test", 4)),
+    items=5,
+    queries=6,
+    users=7,
+    positives={"engagement": 2, "save": 0},
+    sources={"events": 3},
+    config_hash="abc",
+    has_oracle=False,
+    coverage_by_ds={"2024-02-28": {"rows": 3, "with_history": 0.5}},
+)
+
+
+def test_a_manifest_is_read_back_as_it_was_written(tmp_path):
+    MANIFEST.write(tmp_path)
+    assert read_manifest(tmp_path) == MANIFEST
+    assert MANIFEST.rows == 7
+
+
+def test_a_directory_without_a_manifest_is_no_export_and_says_how_to_make_one(tmp_path):
+    with pytest.raises(ManifestError, match="prerank export"):
+        read_manifest(tmp_path)
+
+
+def test_another_format_asks_for_a_new_export(tmp_path):
+    dataclasses.replace(MANIFEST, format_version=99).write(tmp_path)
+    with pytest.raises(ManifestError, match="format 99, this program reads 1"):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"format_version": 1}'])
+def test_a_damaged_manifest_is_named(tmp_path, damage):
+    (tmp_path / FILE).write_text(damage)
+    with pytest.raises(ManifestError, match="damaged"):
+        read_manifest(tmp_path)
+
+
+def test_a_key_that_this_program_does_not_know_is_damage(tmp_path):
+    plain = dataclasses.asdict(MANIFEST) | {"colour": "red"}
+    (tmp_path / FILE).write_text(json.dumps(plain))
+    with pytest.raises(ManifestError, match="colour"):
+        read_manifest(tmp_path)

@@ -1,0 +1,80 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from etl.contract.publish import published_directory, write_text
+
+
+def test_a_directory_appears_only_when_it_is_finished(tmp_path):
+    target = tmp_path / "deep" / "out"
+    with published_directory(target) as aside:
+        (aside / "a").write_text("1")
+        assert not target.exists()
+        assert aside.parent == target.parent
+    assert (target / "a").read_text() == "1"
+    assert [path.name for path in target.parent.iterdir()] == ["out"]
+
+
+def test_the_new_directory_replaces_the_old_one_whole(tmp_path):
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "old").write_text("1")
+    with published_directory(target) as aside:
+        (aside / "new").write_text("2")
+    assert [path.name for path in target.iterdir()] == ["new"]
+
+
+def test_a_failure_leaves_the_old_directory_and_nothing_else(tmp_path):
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "old").write_text("1")
+
+    def fail_halfway() -> None:
+        with published_directory(target) as aside:
+            (aside / "new").write_text("2")
+            raise RuntimeError("halfway")
+
+    with pytest.raises(RuntimeError, match="halfway"):
+        fail_halfway()
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "old"]
+
+
+@pytest.mark.faults
+def test_a_rename_that_fails_puts_the_old_directory_back(tmp_path, monkeypatch):
+    target, rename = tmp_path / "out", os.rename
+    target.mkdir()
+    (target / "old").write_text("1")
+
+    def failing(source: Path, destination: Path) -> None:
+        if str(source).endswith(".tmp"):
+            raise OSError("no")
+        rename(source, destination)
+
+    monkeypatch.setattr(os, "rename", failing)
+    with pytest.raises(OSError, match="no"), published_directory(target):
+        pass
+    assert (target / "old").read_text() == "1"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_small_file_is_replaced_in_one_step(tmp_path):
+    path = tmp_path / "deep" / "file.txt"
+    write_text(path, "one")
+    write_text(path, "\u00e4")
+    assert path.read_text(encoding="utf-8") == "\u00e4"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_small_file_that_cannot_be_written_stays_as_it_was(tmp_path, monkeypatch):
+    path = tmp_path / "file.txt"
+    write_text(path, "one")
+
+    def failing(source: Path, destination: Path) -> None:
+        raise OSError("no")
+
+    monkeypatch.setattr(os, "replace", failing)
+    with pytest.raises(OSError, match="no"):
+        write_text(path, "two")
+    assert path.read_text() == "one"
+    assert list(tmp_path.iterdir()) == [path]

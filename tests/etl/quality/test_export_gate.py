@@ -1,0 +1,79 @@
+"""Each promise of an export, broken in a copy of its files."""
+
+import shutil
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from etl.contract.manifest import read_manifest
+from etl.errors import GateError
+from etl.quality.export import check_export, export_profile
+
+pytestmark = pytest.mark.spark
+
+
+@pytest.fixture
+def copy(built, tmp_path):
+    shutil.copytree(built.export, tmp_path / "out")
+    return tmp_path / "out"
+
+
+def damaged(directory, change):
+    """The profile after ``change`` of the first shard's rows, as the sum of each figure over the splits."""
+    manifest = read_manifest(directory)
+    path = directory / manifest.shards[0].path
+    table = pq.read_table(path, partitioning=None)
+    pq.write_table(pa.Table.from_pylist(change(table.to_pylist()), schema=table.schema), path)
+    return totals(export_profile(directory, manifest, manifest.rows))
+
+
+def totals(rows):
+    sums: dict[str, float] = {}
+    for row in rows:
+        for name, value in row.items():
+            if name not in ("ds", "rows") and value:
+                sums[name] = sums.get(name, 0) + value
+    return sums
+
+
+def first(rows, **values):
+    return [rows[0] | values, *rows[1:]]
+
+
+def test_a_whole_export_keeps_every_promise(built):
+    manifest = read_manifest(built.export)
+    rows = export_profile(built.export, manifest, manifest.rows)
+    assert totals(rows) == {}
+    assert {row["ds"]: row["rows"] for row in rows} == {
+        "all splits": manifest.rows,
+        **{split: sum(shard.rows for shard in manifest.shards if shard.split == split)
+           for split in ("train", "validation", "test")},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("figure", "change"),
+    [
+        ("repeated_rows", lambda rows: [*rows, rows[0]]),
+        ("bad_labels", lambda rows: first(rows, labels=[2, 0])),
+        ("bad_cross", lambda rows: first(rows, cross=[float("nan"), *rows[0]["cross"][1:]])),
+        ("bad_cross", lambda rows: first(rows, cross=[None, *rows[0]["cross"][1:]])),
+        ("bad_cross", lambda rows: first(rows, cross=rows[0]["cross"][1:])),
+        ("future_history", lambda rows: first(rows, history_end=10_000)),
+        ("future_history", lambda rows: [row | {"ts": 0} for row in rows]),
+    ],
+)
+def test_a_row_that_breaks_a_promise_shows_in_its_figure(copy, figure, change):
+    found = damaged(copy, change)
+    assert set(found) == {figure} or figure == "repeated_rows"
+    assert found[figure] >= 1
+
+
+def test_rows_that_a_join_lost_stop_the_export(built, tmp_path):
+    import dataclasses
+
+    config = dataclasses.replace(built.config, lake=dataclasses.replace(built.config.lake, root=str(tmp_path)))
+    manifest = read_manifest(built.export)
+    with pytest.raises(GateError, match=r"lost or doubled by a join \(all splits: 1\)"):
+        check_export(built.export, manifest, manifest.rows + 1, config)

@@ -1,0 +1,290 @@
+"""What etl should compute, written down as plainly as possible: dicts, sets and loops, no Spark, no pandas.
+
+Slow and short on purpose; a test that compares against it names the rule that it holds to.
+"""
+
+import hashlib
+import math
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from etl.config import EtlConfig
+from etl.contract.dates import DateRange
+
+Raw = Mapping[str, Any]
+Event = dict[str, Any]
+PairKey = tuple[str, str, str, str]
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def query_key(query: str) -> str:
+    folded = unicodedata.normalize("NFKC", query).lower()
+    spaced = "".join(" " if one.isspace() or unicodedata.category(one) == "Cc" else one for one in folded)
+    return " ".join(word for word in spaced.split(" ") if word)
+
+
+def instant(ts: Any) -> datetime | None:
+    """ISO-8601 (UTC unless it says otherwise), or epoch seconds or milliseconds by magnitude."""
+    try:
+        number = float(ts)
+    except (TypeError, ValueError):
+        try:
+            parsed = datetime.fromisoformat(str(ts))
+        except ValueError:
+            return None
+        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+    seconds = number if abs(number) < 1e11 else number / 1000
+    return EPOCH + timedelta(microseconds=round(seconds * 1e6))
+
+
+def blank(value: Any) -> bool:
+    return value is None or str(value).strip(" ") == ""
+
+
+def hashed_id(row: Raw, ts: datetime | None) -> str:
+    parts = [row[name] or "" for name in ("request_id", "user_id", "item_id", "action")]
+    parts += [] if ts is None else [str(micros(ts))]
+    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:32]
+
+
+def micros(ts: datetime) -> int:
+    return (ts - EPOCH) // timedelta(microseconds=1)
+
+
+def typed(row: Raw, days: DateRange, config: EtlConfig) -> Event:
+    """One raw row as an event with its row-level ``reason``; ds is the first of the range without a timestamp."""
+    ts, query = instant(row["ts"]), row["query"]
+    event = {name: row[name] for name in ("request_id", "user_id", "query", "item_id", "action")}
+    event |= {
+        "ts": ts,
+        "query_key": None if query is None else query_key(query),
+        "position": None if row.get("position") is None else int(row["position"]),
+        "segments": {name: row[name] for name in config.events.segments if not blank(row.get(name))},
+        "ds": days.start if ts is None else ts.date().isoformat(),
+        "event_id": hashed_id(row, ts) if blank(row.get("event_id")) else row["event_id"],
+    }
+    return event | {"reason": row_reason(event, config)}
+
+
+def row_reason(event: Event, config: EtlConfig) -> str | None:
+    if any(blank(event[name]) for name in ("request_id", "user_id", "query_key", "item_id", "action")):
+        return "missing_key"
+    if event["ts"] is None:
+        return "bad_timestamp"
+    if event["action"] not in config.events.actions:
+        return "unknown_action"
+    return "query_too_long" if len(event["query"]) > config.events.max_query_chars else None
+
+
+def judged(rows: Iterable[Raw], days: DateRange, config: EtlConfig) -> list[Event]:
+    """Every raw row as an event with its final ``reason``: None for an event, 'outside_range' for other days."""
+    events = [typed(row, days, config) for row in rows]
+    by_id: dict[str, list[Event]] = defaultdict(list)
+    for event in events:
+        if event["reason"] is None and event["ds"] <= days.end:
+            by_id[event["event_id"]].append(event)
+    for same in by_id.values():
+        for later in sorted(same, key=_earliest_first)[1:]:
+            later["reason"] = "duplicate"
+    for event in events:
+        if event["ds"] not in days:
+            event["reason"] = "outside_range"
+    left = Counter((event["user_id"], event["ds"]) for event in events if event["reason"] is None)
+    for event in events:
+        if event["reason"] is None and left[event["user_id"], event["ds"]] > config.events.max_events_per_user_day:
+            event["reason"] = "bot"
+    return events
+
+
+def _earliest_first(event: Event) -> tuple[Any, ...]:
+    position = -1 if event["position"] is None else event["position"]
+    names = ("ts", "request_id", "user_id", "query", "item_id", "action")
+    return (*(event[name] for name in names), position, sorted(event["segments"].items()))
+
+
+def kept(rows: Iterable[Raw], days: DateRange, config: EtlConfig) -> list[Event]:
+    return [event for event in judged(rows, days, config) if event["reason"] is None]
+
+
+def segments_of(event: Event, config: EtlConfig) -> list[tuple[str, str]]:
+    """Where an event counts: everywhere once, and once under each configured segment that it carries."""
+    own = [(name, event["segments"][name]) for name in config.events.segments if name in event["segments"]]
+    return [("all", ""), *own]
+
+
+def daily_pairs(events: Iterable[Event], config: EtlConfig) -> dict[tuple[str, ...], dict[str, Any]]:
+    """(ds, query_key, item_id, segment_name, segment_value) -> counts per action, the set of users."""
+    rows: dict[tuple[str, ...], dict[str, Any]] = {}
+    for event in events:
+        for segment in segments_of(event, config):
+            key = (event["ds"], event["query_key"], event["item_id"], *segment)
+            empty = {f"{action}_cnt": 0 for action in config.events.actions} | {"users": set()}
+            row = rows.setdefault(key, empty)
+            row[f"{event['action']}_cnt"] += 1
+            row["users"].add(event["user_id"])
+    return rows
+
+
+def daily_queries(events: Iterable[Event], config: EtlConfig) -> dict[tuple[str, ...], dict[str, int]]:
+    counts: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
+    requests: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for event in events:
+        for segment in segments_of(event, config):
+            key = (event["ds"], event["query_key"], *segment)
+            counts[key][f"{event['action']}_cnt"] += 1
+            requests[key].add(event["request_id"])
+    names = [f"{action}_cnt" for action in config.events.actions]
+    return {key: {name: row[name] for name in names} | {"requests": len(requests[key])} for key, row in counts.items()}
+
+
+def age_days(event: Event, ds: str) -> int:
+    return (date.fromisoformat(ds) - date.fromisoformat(event["ds"])).days
+
+
+class Counts:
+    """Counts of one window of one ds, by whatever part of a key is asked."""
+
+    def __init__(self, events: Iterable[Event], ds: str, days: int, config: EtlConfig):
+        self.pairs: Counter[tuple[str, ...]] = Counter()
+        self.queries: Counter[tuple[str, ...]] = Counter()
+        self.total: Counter[str] = Counter()
+        self.users: dict[PairKey, set[str]] = defaultdict(set)
+        for event in events:
+            if not 0 <= age_days(event, ds) < days:
+                continue
+            query, item, action = event["query_key"], event["item_id"], event["action"]
+            self.total[action] += 1
+            for segment in segments_of(event, config):
+                self.pairs[(query, item, *segment, action)] += 1
+                self.queries[(query, *segment, action)] += 1
+                self.users[(query, item, *segment)].add(event["user_id"])
+
+    def of_words(self, query: str, item: str, action: str) -> int:
+        """The item's count under every query that shares a word with ``query``, once per shared word."""
+        words = set(query.split(" "))
+        return sum(
+            count * len(words & set(other.split(" ")))
+            for (other, its_item, name, _, its_action), count in self.pairs.items()
+            if name == "all" and its_item == item and its_action == action
+        )
+
+
+def rate(counts: Counts, key: PairKey, action: str, prior: float) -> float:
+    """Each level pulled towards the coarser one as if it had seen ``prior`` impressions of it."""
+    query, item, name, value = key
+    shown = "impression"
+    level = counts.total[action] / counts.total[shown] if counts.total[shown] else 0.0
+    steps = [
+        (counts.queries[query, "all", "", action], counts.queries[query, "all", "", shown]),
+        (counts.of_words(query, item, action), counts.of_words(query, item, shown)),
+        (counts.pairs[query, item, "all", "", action], counts.pairs[query, item, "all", "", shown]),
+    ]
+    if name != "all":
+        steps.append((counts.pairs[query, item, name, value, action], counts.pairs[query, item, name, value, shown]))
+    for done, seen in steps:
+        level = (done + prior * level) / (seen + prior)
+    return level
+
+
+def interactions(events: Sequence[Event], ds: str, config: EtlConfig) -> dict[PairKey, dict[str, float]]:
+    """The rows of ``interactions`` of one ds: pair and segment -> every value column."""
+    settings, actions = config.interactions, config.events.actions
+    windows = {days: Counts(events, ds, days, config) for days in settings.windows_days}
+    decays = {half: decayed(events, ds, half, config) for half in settings.half_lives_days}
+    rows: dict[PairKey, dict[str, float]] = {}
+    for key in windows[settings.longest_days].users:
+        row: dict[str, float] = {}
+        for days, counts in windows.items():
+            for action in actions:
+                count, whole = counts.pairs[(*key, action)], counts.queries[(key[0], *key[2:], action)]
+                row[f"{action}_cnt_{days}d"] = count
+                row[f"{action}_share_{days}d"] = count / whole if whole else 0.0
+                row[f"{action}_rate_{days}d"] = rate(counts, key, action, settings.rate_prior_impressions)
+            row[f"users_{days}d"] = len(counts.users.get(key, ()))
+        for half, sums in decays.items():
+            row |= {f"{action}_decay_hl{half}d": sums[(*key, action)] for action in actions}
+        rows[key] = row
+    return supported(rows, config)
+
+
+def decayed(events: Iterable[Event], ds: str, half_life: int, config: EtlConfig) -> dict[tuple[str, ...], float]:
+    terms: dict[tuple[str, ...], list[float]] = defaultdict(list)
+    for event in events:
+        age = age_days(event, ds)
+        if 0 <= age < config.interactions.longest_days:
+            for segment in segments_of(event, config):
+                key = (event["query_key"], event["item_id"], *segment, event["action"])
+                terms[key].append(0.5 ** (age / half_life))
+    return defaultdict(float, {key: math.fsum(values) for key, values in terms.items()})
+
+
+def supported(rows: dict[PairKey, dict[str, float]], config: EtlConfig) -> dict[PairKey, dict[str, float]]:
+    """Enough users in the longest window; of those, each query's best items by decayed engagement, ties by item_id."""
+    settings = config.interactions
+    enough = {key: row for key, row in rows.items() if row[f"users_{settings.longest_days}d"] >= settings.min_users}
+    if settings.top_items_per_query == 0:
+        return enough
+    engagement: dict[str, list[tuple[float, str]]] = defaultdict(list)
+    for (query, item, name, _), row in enough.items():
+        if name == "all":
+            names = [f"{action}_decay_hl{settings.half_lives_days[0]}d" for action in config.engagement_actions]
+            engagement[query].append((-sum(row[name] for name in names), item))
+    best = {query: {item for _, item in sorted(ranked)[: settings.top_items_per_query]}
+            for query, ranked in engagement.items()}  # fmt: skip
+    return {key: row for key, row in enough.items() if key[1] in best.get(key[0], ())}
+
+
+def begun(events: Iterable[Event], days: DateRange) -> dict[str, Event]:
+    """request_id -> its earliest event, for the requests that begin in ``days``."""
+    first: dict[str, Event] = {}
+    for event in events:
+        known = first.get(event["request_id"])
+        if known is None or (event["ts"], event["event_id"]) < (known["ts"], known["event_id"]):
+            first[event["request_id"]] = event
+    return {name: event for name, event in first.items() if event["ds"] in days}
+
+
+def training_rows(events: Sequence[Event], days: DateRange, config: EtlConfig) -> dict[tuple[str, str], dict[str, Any]]:
+    """(request_id, item_id) -> labels, position, history (item, action, seconds), cross features as of D-1-lag."""
+    lag = config.interactions.lag_days
+    seen_by_day = {
+        ds: interactions(events, (date.fromisoformat(ds) - timedelta(days=1 + lag)).isoformat(), config) for ds in days
+    }
+    oldest = (date.fromisoformat(days.start) - timedelta(days=config.export.history_days)).isoformat()
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for request_id, start in begun(events, days).items():
+        own = [event for event in events if event["request_id"] == request_id]
+        history = [
+            event for event in sorted(events, key=lambda event: (event["ts"], event["event_id"]))
+            if event["user_id"] == start["user_id"] and event["action"] != "impression"
+            and event["ts"] < start["ts"] and event["ds"] >= oldest
+        ]  # fmt: skip
+        for item in {event["item_id"] for event in own}:
+            done = {event["action"] for event in own if event["item_id"] == item}
+            shown = [e["position"] for e in own if e["item_id"] == item and e["action"] == "impression"]
+            rows[request_id, item] = {
+                "ds": start["ds"],
+                "ts": micros(start["ts"]) // 1_000_000,
+                "query_key": start["query_key"],
+                "segments": start["segments"],
+                "labels": [int(bool(done & set(head.actions))) for head in config.heads],
+                "position": min((position for position in shown if position is not None), default=-1),
+                "history": [(e["item_id"], e["action"], micros(e["ts"]) // 1_000_000) for e in history],
+                "cross": cross(seen_by_day[start["ds"]], start, item, config),
+            }
+    return rows
+
+
+def cross(seen: dict[PairKey, dict[str, float]], start: Event, item: str, config: EtlConfig) -> dict[str, float]:
+    """Per segment (``all`` first) the pair's interactions and whether it has any; 0 without."""
+    features: dict[str, float] = {}
+    for name in ("all", *config.events.segments):
+        value = "" if name == "all" else start["segments"].get(name)
+        known = seen.get((start["query_key"], item, name, value))
+        columns = next(iter(seen.values()), {})
+        features |= {f"{name}__{column}": (known or {}).get(column, 0.0) for column in columns}
+        features[f"{name}__has_history"] = float(known is not None)
+    return features

@@ -1,0 +1,60 @@
+import argparse
+
+import pytest
+
+from etl.cli import add_days, add_verbs, days_of
+from etl.contract.dates import DateRange
+from etl.contract.errors import UsageError
+
+
+def parsed(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_days(parser)
+    return parser.parse_args(words)
+
+
+def test_one_day_or_one_inclusive_range_is_asked_for():
+    assert days_of(parsed("--ds", "2024-02-29")) == DateRange("2024-02-29", "2024-02-29")
+    assert days_of(parsed("--start-ds", "2024-02-28", "--end-ds", "2024-03-01")) == DateRange(
+        "2024-02-28", "2024-03-01"
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("--start-ds", "2024-02-28"),
+        ("--end-ds", "2024-02-28"),
+        ("--ds", "2024-02-28", "--end-ds", "2024-02-28"),
+        ("--ds", "2024-02-28", "--start-ds", "2024-02-28", "--end-ds", "2024-02-28"),
+        ("--ds", "{{ ds }}"),
+        ("--start-ds", "2024-02-28", "--end-ds", "2024-02-27"),
+    ],
+)
+def test_anything_else_is_a_usage_error(words):
+    with pytest.raises(UsageError):
+        days_of(parsed(*words))
+
+
+def test_without_days_the_default_holds_if_there_is_one():
+    default = DateRange("2024-02-28", "2024-02-29")
+    assert days_of(parsed(), default) == default
+    assert days_of(parsed("--ds", "2024-03-01"), default) == DateRange("2024-03-01", "2024-03-01")
+
+
+def test_every_verb_parses_and_knows_what_to_run():
+    parser = argparse.ArgumentParser()
+    add_verbs(parser.add_subparsers(dest="verb"))
+    days = ["--ds", "2024-02-29"]
+    lines = {
+        "simulate": ["--out", "x", "--events", "10", "--seed", "1"],
+        "ingest": ["--source", "csv", "--input", "x", "--append", *days],
+        "interactions": days,
+        "export": ["--out", "x", *days],
+        "plan": days,
+        "backfill": days,
+        "check": ["--table", "events", *days],
+    }
+    for verb, words in lines.items():
+        assert parser.parse_args([verb, *words]).run.__name__ == f"run_{verb}"

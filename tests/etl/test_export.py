@@ -1,0 +1,245 @@
+"""The export against the reference, and the promise it is there for: no row knows the future."""
+
+import json
+import math
+import random
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from etl.contract import columns as c
+from etl.contract import manifest as m
+from etl.contract.dates import DateRange
+from etl.contract.errors import UsageError
+from etl.cross import cross_names
+from etl.errors import GateError, MissingDataError
+from etl.export import export_training_data, split_days
+from etl.ingest import ingest_events
+from etl.interactions import build_interactions
+from tests.etl import reference
+from tests.etl.exports import features, opened
+from tests.etl.logs import DAYS, EMPTY_DAY, EXPORT_DAYS, ITEMS, QUERIES, SNAPSHOTS, raw_log, sample_log, small_config
+
+pytestmark = pytest.mark.spark
+
+
+def request_hashes(spark, request_ids):
+    frame = spark.createDataFrame([(name,) for name in request_ids], "request_id string")
+    return {
+        row.request_id: row.hash for row in frame.selectExpr("request_id", "xxhash64(request_id) AS hash").collect()
+    }
+
+
+@pytest.fixture(scope="module")
+def rows(built):
+    return opened(built.export)
+
+
+@pytest.fixture(scope="module")
+def expected(built):
+    wanted = reference.training_rows(built.events, EXPORT_DAYS, built.config)
+    hashes = request_hashes(built.spark, {request for request, _ in wanted})
+    return {(hashes[request], item): row for (request, item), row in wanted.items()}
+
+
+def test_there_is_one_row_per_request_and_item(rows, expected):
+    assert rows.keys() == expected.keys()
+
+
+@pytest.mark.parametrize("name", ["ds", "ts", "labels", "position", "query_key", "segments"])
+def test_rows_stand_where_and_with_what_their_request_began(rows, expected, name):
+    assert {key: row[name] for key, row in rows.items()} == {key: row[name] for key, row in expected.items()}
+
+
+def test_cross_features_are_the_pairs_interactions_of_the_day_before(built, rows, expected):
+    for key, row in expected.items():
+        wanted = {name: row["cross"].get(name, 0.0) for name in cross_names(built.config)}
+        assert rows[key]["cross"] == pytest.approx(wanted, rel=1e-6), key
+    assert {row["cross"]["all__has_history"] for row in rows.values()} == {0.0, 1.0}
+
+
+def test_histories_hold_what_came_strictly_before(rows, expected):
+    seen = {key: [(item, action, ts) for item, _, action, ts in row["history"]] for key, row in rows.items()}
+    assert seen == {key: row["history"] for key, row in expected.items()}
+    assert max(map(len, seen.values())) > 3
+
+
+def test_items_are_described_by_the_snapshot_of_the_day_before(rows):
+    seen = {(row["ds"], row["item"]["item_id"]): row["item"]["text"].removesuffix(" acme") for row in rows.values()}
+    for (ds, item), text in seen.items():
+        snapshot = max(day for day in SNAPSHOTS if day < ds)
+        if item in ("i0", "i4"):
+            assert text == f"{item} of {snapshot}"
+        elif item in ("i5", "i9"):
+            assert text == ""
+    assert {text[-10:] for (_, item), text in seen.items() if item == "i0"} == set(SNAPSHOTS)
+
+
+def test_a_history_names_the_item_version_that_its_own_day_knew(rows):
+    for row in rows.values():
+        for item, text, _, ts in row["history"]:
+            ds = datetime.fromtimestamp(ts, UTC).date().isoformat()
+            known = [day for day in SNAPSHOTS if day < ds]
+            if item == "i0":
+                assert text.removesuffix(" acme") == (f"i0 of {max(known)}" if known else "")
+
+
+def test_the_last_days_are_held_out_in_order(built, rows):
+    assert {row["ds"]: row["split"] for row in rows.values()} == {
+        ds: {"2024-03-02": m.VALIDATION, "2024-03-03": m.TEST}.get(ds, m.TRAIN) for ds in EXPORT_DAYS if ds != EMPTY_DAY
+    }
+
+
+def test_a_range_too_short_to_split_is_a_usage_error(built, tmp_path):
+    with pytest.raises(UsageError, match="has 2 days, but validation and test take 2"):
+        split_days(DateRange("2024-03-02", "2024-03-03"), built.config)
+    assert split_days(DateRange("2024-03-01", "2024-03-03"), built.config)["2024-03-01"] == m.TRAIN
+
+
+def test_the_manifest_says_what_is_there(built, rows):
+    manifest = m.read_manifest(built.export)
+    lake = built.lake()
+    assert (manifest.start_ds, manifest.end_ds, manifest.rows) == (
+        *map(str, (EXPORT_DAYS.start, EXPORT_DAYS.end)),
+        len(rows),
+    )
+    assert manifest.cross == tuple(cross_names(built.config))
+    assert [head.name for head in manifest.heads] == ["engagement", "purchase"]
+    assert manifest.positives == {
+        head.name: sum(row["labels"][index] for row in rows.values()) for index, head in enumerate(manifest.heads)
+    }
+    assert manifest.segments == {"country": ("", "DE", "US"), "gender": ("", "female", "male")}
+    assert manifest.sources == {table: lake.version(table) for table in manifest.sources}
+    assert manifest.sources.keys() == {c.EVENTS, c.INTERACTIONS, c.ITEMS}
+    for ds, day in manifest.coverage_by_ds.items():
+        own = [row["cross"]["all__has_history"] for row in rows.values() if row["ds"] == ds]
+        assert (day["rows"], day["with_history"]) == (len(own), pytest.approx(sum(own) / len(own)))
+
+
+def arrow_kind(kind):
+    """A type as the contract spells it."""
+    return (
+        f"list<{arrow_kind(kind.value_type)}>"
+        if pa.types.is_list(kind)
+        else {"float": "float32", "double": "float64"}.get(str(kind), str(kind))
+    )
+
+
+def test_shards_have_the_types_of_the_contract_and_keep_requests_whole_in_time_order(built):
+    manifest = m.read_manifest(built.export)
+    requests = []
+    for shard in manifest.shards:
+        table = pq.read_table(built.export / shard.path, partitioning=None)
+        kinds = {field.name: arrow_kind(field.type) for field in table.schema}
+        assert kinds == m.ROWS
+        times = table["ts"].to_pylist()
+        assert times == sorted(times)
+        requests.append(set(table["request"].to_pylist()))
+    assert len(set.union(*requests)) == sum(map(len, requests))
+    files = {path.relative_to(built.export).as_posix() for path in built.export.rglob("*.parquet")}
+    assert files == {shard.path for shard in manifest.shards} | {
+        "items.parquet",
+        "queries.parquet",
+        "histories.parquet",
+    }
+    assert not [path for path in built.export.rglob("*") if "scratch" in path.name]
+
+
+def test_without_a_truth_no_row_has_an_oracle(built, rows):
+    assert not m.read_manifest(built.export).has_oracle
+    assert all(math.isnan(row["oracle"]) for row in rows.values())
+
+
+@pytest.fixture(scope="module")
+def again(built, tmp_path_factory):
+    """The same export, this time beside a truth for some of its rows."""
+    folder = tmp_path_factory.mktemp("again")
+    chances = [(f"r{number}", item, 0.25) for number in range(36) for item in ITEMS[:3]]
+    frame = built.spark.createDataFrame(chances, "request_id string, item_id string, probability double")
+    frame.repartition(2).write.parquet((folder / "truth").as_uri())
+    report = export_training_data(built.lake(), built.config, EXPORT_DAYS, folder / "out", (folder / "truth").as_uri())
+    return folder / "out", report
+
+
+def test_the_oracle_stands_beside_the_rows_that_the_truth_knows(built, again):
+    out, _ = again
+    numbered = set(request_hashes(built.spark, [f"r{number}" for number in range(36)]).values())
+    assert m.read_manifest(out).has_oracle
+    for (request, item), row in opened(out).items():
+        if request in numbered and item in ITEMS[:3]:
+            assert row["oracle"] == 0.25
+        else:
+            assert math.isnan(row["oracle"])
+
+
+def test_exporting_again_gives_the_same_rows_in_the_same_order(built, again):
+    out, report = again
+    first, second = (json.loads((path / m.FILE).read_text()) for path in (built.export, out))
+    assert first | {"has_oracle": True} == second
+    for name in [
+        "items.parquet",
+        "queries.parquet",
+        "histories.parquet",
+        *(shard["path"] for shard in first["shards"]),
+    ]:
+        tables = [pq.read_table(path / name, partitioning=None) for path in (built.export, out)]
+        same = [table.drop_columns("oracle") if "oracle" in table.column_names else table for table in tables]
+        assert repr(same[0].to_pylist()) == repr(same[1].to_pylist()), name
+    assert sum(report.rows.values()) == sum(shard["rows"] for shard in first["shards"])
+    assert report.rows.keys() == set(m.SPLITS)
+
+
+def meddled(rows, cut: datetime):
+    """Every row at or after ``cut`` moved, renamed or turned into another action; those before untouched."""
+    draw, changed = random.Random(11), []
+    for number, row in enumerate(rows):
+        when = reference.instant(row["ts"])
+        if when is None or when < cut:
+            changed.append(row)
+        elif row["action"] == "impression" and draw.random() < 0.8:
+            changed.append(row | {"query": draw.choice(QUERIES), "user_id": draw.choice(["u1", "u2", "u9"]),
+                                  "item_id": draw.choice(ITEMS), "request_id": f"other{number}"})  # fmt: skip
+        else:
+            changed.append(row | {"action": draw.choice(["click", "purchase"]), "item_id": draw.choice(ITEMS)})
+    return draw.sample(changed, len(changed))
+
+
+def test_changing_everything_after_a_moment_changes_no_feature_before_it(built, copied, tmp_path):
+    cut = datetime(2024, 3, 2, 12, tzinfo=UTC)
+    lake, config = copied(c.ITEMS)
+    ingest_events(lake, raw_log(lake.spark, meddled(sample_log(), cut)), config, DAYS, "meddled")
+    build_interactions(lake, config, DAYS)
+    export_training_data(lake, config, EXPORT_DAYS, tmp_path / "out")
+    earlier = [{key: features(row) for key, row in opened(path).items() if row["ts"] < cut.timestamp()}
+               for path in (built.export, tmp_path / "out")]  # fmt: skip
+    shared = earlier[0].keys() & earlier[1].keys()
+    assert {key: earlier[1][key] for key in shared} == {key: earlier[0][key] for key in shared}
+    # Rows may only differ by items that were first seen after the cut, within requests under way at it.
+    assert len(shared) >= len(earlier[0]) - 3
+    assert len(opened(tmp_path / "out").keys() - earlier[1].keys()) > 10
+
+
+def test_interactions_that_were_never_built_stop_the_export(built, tmp_path):
+    with pytest.raises(MissingDataError, match="interactions"):
+        export_training_data(built.lake(), built.config, DateRange("2024-02-26", "2024-02-28"), tmp_path / "out")
+    lagging = small_config(built.config.lake.root, lag_days=2)
+    with pytest.raises(MissingDataError, match="interactions"):
+        export_training_data(built.lake(), lagging, EXPORT_DAYS, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_export_that_fails_its_gate_leaves_the_old_one(built, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "old").touch()
+
+    def failing(*arguments):
+        raise GateError("export", ["a label of 2"], "docs")
+
+    monkeypatch.setattr("etl.export.check_export", failing)
+    short = DateRange("2024-02-29", "2024-03-03")
+    with pytest.raises(GateError):
+        export_training_data(built.lake(), built.config, short, out)
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "old"]

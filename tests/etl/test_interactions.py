@@ -1,0 +1,210 @@
+"""The windowed table against the reference, and the job that builds it."""
+
+import dataclasses
+import random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from etl.contract import columns as c
+from etl.contract.dates import DateRange, shift_ds
+from etl.errors import GateError, MissingDataError
+from etl.ingest import ingest_events
+from etl.interactions import build_interactions, run_steps, windowed_interactions
+from etl.lake import Lake
+from etl.partials import interactions_daily, queries_daily
+from etl.plan import FRESH, STALE, lake_plan
+from tests.etl import reference
+from tests.etl.logs import DAYS, EMPTY_DAY, QUERIES, contents, events_frame, random_log, raw_log, raw_row, small_config
+
+pytestmark = pytest.mark.spark
+
+
+def assert_same_rows(rows, events, ds, config):
+    """Counts and users exactly, shares, rates and decays to 1e-9."""
+    expected = reference.interactions(events, ds, config)
+    found = {tuple(row[name] for name in c.PAIR_KEY): row.asDict() for row in rows if row.ds == ds}
+    assert found.keys() == expected.keys()
+    for key, row in expected.items():
+        values = {name: found[key][name] for name in row}
+        whole = {name for name, value in row.items() if isinstance(value, int)}
+        assert {name: values[name] for name in whole} == {name: row[name] for name in whole}, key
+        assert values == pytest.approx(row, rel=1e-9, abs=0), key
+
+
+def windowed(spark, events, days, config):
+    """The table without writing anything."""
+    frame = events_frame(spark, events)
+    segments, actions = config.events.segments, config.events.actions
+    partials = interactions_daily(frame, actions, segments), queries_daily(frame, actions, segments)
+    return windowed_interactions(*partials, days, config)
+
+
+def test_every_value_of_every_day_is_that_of_the_reference(built):
+    rows = built.lake().read(c.INTERACTIONS).collect()
+    for ds in DAYS:
+        assert_same_rows(rows, built.events, ds, built.config)
+    assert {row.ds for row in rows} == set(DAYS)
+
+
+def test_a_day_without_events_still_has_its_windows(built):
+    lake = built.lake()
+    assert lake.read(c.EVENTS, DateRange(EMPTY_DAY, EMPTY_DAY)).count() == 0
+    [row] = lake.read(c.INTERACTIONS).where(f"ds = '{EMPTY_DAY}' AND item_id = 'i9' AND segment_name = 'all'").collect()
+    # Two impressions on the leap day, at its first instant and in its last millisecond.
+    assert (row.impression_cnt_2d, row.impression_cnt_5d) == (2, 2)
+    assert row.impression_decay_hl2d == pytest.approx(2 * 0.5**0.5, rel=1e-9)
+
+
+def test_the_columns_are_the_contract(built):
+    frame = built.lake().read(c.INTERACTIONS)
+    values = [f"{action}_{kind}_{days}d" for kind in ("cnt", "share", "rate")
+              for action in built.config.events.actions for days in (2, 5)]  # fmt: skip
+    decays = [f"{action}_decay_hl{half}d" for action in built.config.events.actions for half in (2, 3)]
+    assert frame.columns == ["ds", *c.PAIR_KEY, *values, *decays, "users_2d", "users_5d"]
+    kinds = dict(frame.dtypes)
+    assert {kinds[name] for name in frame.columns if "_cnt_" in name or name.startswith("users")} == {"bigint"}
+    assert {kinds[name] for name in (*values[6:], *decays)} == {"double"}
+
+
+@pytest.mark.parametrize(
+    "settings_",
+    [
+        {"min_users": 2, "top_items_per_query": 2},
+        {"windows_days": (3, 1), "half_lives_days": (1,), "top_items_per_query": 1, "rate_prior_impressions": 0.5},
+    ],
+)
+def test_support_windows_and_priors_follow_the_settings(built, settings_):
+    config = small_config(**settings_)
+    days = DateRange("2024-02-29", "2024-03-01")
+    rows = windowed(built.spark, built.events, days, config).collect()
+    for ds in days:
+        assert_same_rows(rows, built.events, ds, config)
+
+
+def test_an_event_leaves_a_window_on_the_day_its_age_is_the_window(spark):
+    config = small_config(windows_days=(2, 3))
+    events = reference.kept([raw_row("2024-02-28T00:00:00Z", action="click")], DAYS, config)
+    rows = (
+        windowed(spark, events, DateRange("2024-02-27", "2024-03-02"), config).where("segment_name = 'all'").collect()
+    )
+    assert {row.ds: (row.click_cnt_2d, row.click_cnt_3d) for row in rows} == {
+        "2024-02-28": (1, 1),
+        "2024-02-29": (1, 1),
+        "2024-03-01": (0, 1),
+    }
+
+
+def test_a_range_in_one_job_is_its_days_built_alone_to_the_last_bit(built):
+    lake = built.lake()
+    pairs, queries = lake.read(c.INTERACTIONS_DAILY), lake.read(c.QUERIES_DAILY)
+    for ds in ("2024-02-29", "2024-03-03"):
+        alone = windowed_interactions(pairs.repartition(3), queries.repartition(3), DateRange(ds, ds), built.config)
+        together = lake.read(c.INTERACTIONS, DateRange(ds, ds))
+        assert contents(alone) == contents(together)
+
+
+@settings(
+    max_examples=4,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    seed=st.integers(0, 2**31), gap=st.integers(1, 3), windows=st.sampled_from([(1, 4), (3,), (2, 5)]),
+    top=st.sampled_from([0, 1, 2]), min_users=st.sampled_from([0, 1, 2]),
+)  # fmt: skip
+def test_random_logs_agree_with_the_reference(spark, seed, gap, windows, top, min_users):
+    config = small_config(windows_days=windows, top_items_per_query=top, min_users=min_users)
+    days = [shift_ds(DAYS.start, gap * step) for step in range(3)]
+    events = reference.kept(random_log(days, 5, seed), DateRange(days[0], days[-1]), config)
+    asked = DateRange(days[1], shift_ds(days[1], 1))
+    rows = windowed(spark, events, asked, config).collect()
+    for ds in asked:
+        assert_same_rows(rows, events, ds, config)
+
+
+def test_any_query_text_is_counted_under_its_key(spark):
+    config = small_config()
+    draw = random.Random(5)
+    queries = [*QUERIES, "\u6771\u4eac", "\u05e9\u05dc\u05d5\u05dd", "a'b\"c\\d", "%_"]
+    rows = [
+        raw_row("2024-02-29T10:00:00Z", request_id=f"r{n}", query=query, item_id=draw.choice(["i1", "i2"]))
+        for n, query in enumerate(queries)
+    ]
+    events = reference.kept(rows, DAYS, config)
+    assert_same_rows(windowed(spark, events, DateRange("2024-02-29", "2024-02-29"), config).collect(), events,
+                     "2024-02-29", config)  # fmt: skip
+
+
+def test_building_again_changes_nothing_and_reuses_the_partials(built, copied):
+    lake, config = copied()
+    before = contents(lake.read(c.INTERACTIONS))
+    written = build_interactions(lake, config, DateRange("2024-02-29", "2024-03-03"))
+    assert [(one.table, str(one.days)) for one in written] == [(c.INTERACTIONS, "2024-02-29..2024-03-03")]
+    assert contents(lake.read(c.INTERACTIONS)) == before
+
+
+def test_backfill_builds_exactly_what_the_plan_lists(built, copied):
+    """Another minimum of users touches the windows only, and only the asked days."""
+    lake, config = copied()
+    config = dataclasses.replace(
+        config, interactions=dataclasses.replace(config.interactions, min_users=2, days_per_job=1)
+    )
+    asked = DateRange("2024-02-29", "2024-03-01")
+    before = contents(lake.read(c.INTERACTIONS).where("ds NOT BETWEEN '2024-02-29' AND '2024-03-01'"))
+    steps = [step for step in lake_plan(lake, config, asked) if step.state != FRESH]
+    assert [(step.table, step.ds) for step in steps] == [(c.INTERACTIONS, ds) for ds in asked]
+    told: list[str] = []
+    written = run_steps(lake, config, steps, told.append)
+    assert [(one.table, str(one.days)) for one in written] == [(c.INTERACTIONS, ds) for ds in asked]
+    assert len(told) == 2
+    rows = lake.read(c.INTERACTIONS).collect()
+    for ds in asked:
+        assert_same_rows(rows, built.events, ds, config)
+    assert contents(lake.read(c.INTERACTIONS).where("ds NOT BETWEEN '2024-02-29' AND '2024-03-01'")) == before
+    assert {step.state for step in lake_plan(lake, config, asked)} == {FRESH}
+
+
+def test_after_a_day_changed_backfill_rebuilds_what_depends_on_it(built, copied, monkeypatch):
+    lake, config = copied()
+    monkeypatch.setattr("etl.ingest.gate", lambda *arguments: [])
+    day, asked = DateRange("2024-02-28", "2024-02-28"), DateRange("2024-03-03", "2024-03-03")
+    change = [raw_row("2024-02-28T10:00:00Z", query="new words", item_id="i1", action="click", country="FR")]
+    ingest_events(lake, raw_log(lake.spark, change), config, day, "change")
+    steps = [step for step in lake_plan(lake, config, asked) if step.state != FRESH]
+    assert [(step.table, step.ds, step.state) for step in steps] == [
+        (c.INTERACTIONS_DAILY, day.start, STALE),
+        (c.QUERIES_DAILY, day.start, STALE),
+        (c.INTERACTIONS, asked.start, STALE),
+    ]
+    written = run_steps(lake, config, steps)
+    assert [(one.table, str(one.days)) for one in written] == [(step.table, step.ds) for step in steps]
+    events = [event for event in built.events if event["ds"] != day.start] + reference.kept(change, day, config)
+    rows = lake.read(c.INTERACTIONS, asked).collect()
+    assert_same_rows(rows, events, asked.start, config)
+    assert {step.state for step in lake_plan(lake, config, asked)} == {FRESH}
+
+
+def test_days_that_were_never_ingested_cannot_be_built(built):
+    with pytest.raises(MissingDataError, match="2024-03-04"):
+        build_interactions(built.lake(), built.config, DateRange("2024-03-03", "2024-03-04"))
+
+
+def test_a_gate_that_fails_publishes_nothing(built, copied, monkeypatch):
+    lake, config = copied()
+    versions = {table: lake.version(table) for table in (c.INTERACTIONS, c.RUNS)}
+
+    def broken(*arguments):
+        from pyspark.sql import functions as F
+
+        return windowed_interactions(*arguments).withColumn("click_share_5d", F.lit(1.5))
+
+    monkeypatch.setattr("etl.interactions.windowed_interactions", broken)
+    with pytest.raises(GateError, match=r"shares outside \[0, 1\]") as caught:
+        build_interactions(lake, config, DateRange("2024-02-29", "2024-02-29"))
+    assert caught.value.exit_code == 3
+    fresh = Lake(lake.spark, lake.root)
+    assert {table: fresh.version(table) for table in versions} == versions

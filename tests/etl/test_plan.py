@@ -1,0 +1,146 @@
+"""Judging a history needs no Spark; reading it from the lake is at the end."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import pytest
+
+from etl.config import EtlConfig
+from etl.contract import columns as c
+from etl.contract.dates import DateRange
+from etl.definitions import definition_hash
+from etl.errors import MissingDataError
+from etl.plan import FRESH, MISSING, STALE, Built, days_to_build, lake_plan, plan, read_history, require_source
+from tests.etl.logs import DAYS, small_config
+
+CONFIG = small_config()
+D = ["2024-02-27", "2024-02-28", "2024-02-29", "2024-03-01", "2024-03-02"]
+LAST = DateRange(D[-1], D[-1])
+
+
+def built(table: str, version: int, **inputs: int) -> Built:
+    return Built(version, definition_hash(table, CONFIG), inputs)
+
+
+def history(events: Mapping[str, int] | None = None) -> dict[str, dict[str, Built]]:
+    """Everything built once, from version 1 of everything."""
+    daily = {table: {ds: built(table, 1, events=1) for ds in D} for table in (c.INTERACTIONS_DAILY, c.QUERIES_DAILY)}
+    windows = {ds: built(c.INTERACTIONS, 1, interactions_daily=1, queries_daily=1) for ds in D}
+    return {c.EVENTS: {ds: built(c.EVENTS, 1) for ds in D}, **daily, c.INTERACTIONS: windows}
+
+
+def states(past, days: DateRange = LAST, config: EtlConfig = CONFIG) -> dict[tuple[str, str], str]:
+    """(table, ds) -> state, of what is not fresh."""
+    return {(step.table, step.ds): step.state for step in plan(past, config, days) if step.state != FRESH}
+
+
+def reason(past, table: str, ds: str, config: EtlConfig = CONFIG) -> str:
+    [step] = [step for step in plan(past, config, LAST) if (step.table, step.ds) == (table, ds)]
+    return step.reason
+
+
+def test_what_was_built_from_the_newest_inputs_is_fresh():
+    assert states(history()) == {}
+    steps = plan(history(), CONFIG, LAST)
+    assert [(step.table, step.ds) for step in steps] == [
+        *((c.INTERACTIONS_DAILY, ds) for ds in D),
+        *((c.QUERIES_DAILY, ds) for ds in D),
+        (c.INTERACTIONS, D[-1]),
+    ]
+
+
+def test_a_lake_without_events_has_nothing_to_build():
+    assert plan({}, CONFIG, LAST) == []
+
+
+def test_days_that_were_never_ingested_do_not_appear():
+    past = {c.EVENTS: {D[0]: built(c.EVENTS, 1), D[-1]: built(c.EVENTS, 1)}}
+    assert {step.ds for step in plan(past, CONFIG, LAST)} == {D[0], D[-1]}
+    assert {step.state for step in plan(past, CONFIG, LAST)} == {MISSING}
+
+
+def test_a_day_that_was_never_built_is_missing_and_makes_its_windows_stale():
+    past = history()
+    del past[c.QUERIES_DAILY][D[1]]
+    assert states(past) == {(c.QUERIES_DAILY, D[1]): MISSING, (c.INTERACTIONS, D[-1]): STALE}
+    assert reason(past, c.QUERIES_DAILY, D[1]) == "never built"
+    assert reason(past, c.INTERACTIONS, D[-1]) == f"queries_daily of {D[1]} will be rebuilt"
+
+
+def test_a_source_day_that_changed_makes_its_partials_stale_and_then_its_windows():
+    past = history()
+    past[c.EVENTS][D[0]] = built(c.EVENTS, 2)
+    assert states(past) == {
+        (c.INTERACTIONS_DAILY, D[0]): STALE,
+        (c.QUERIES_DAILY, D[0]): STALE,
+        (c.INTERACTIONS, D[-1]): STALE,
+    }
+    assert reason(past, c.QUERIES_DAILY, D[0]) == f"events of {D[0]} changed: version 2, built from 1"
+
+
+def test_a_rebuilt_partial_makes_the_windows_that_cover_it_stale():
+    past = history()
+    past[c.INTERACTIONS_DAILY][D[0]] = built(c.INTERACTIONS_DAILY, 2, events=1)
+    assert states(past) == {(c.INTERACTIONS, D[-1]): STALE}
+    assert "interactions_daily of 2024-02-27 changed: version 2, built from 1" in reason(past, c.INTERACTIONS, D[-1])
+
+
+def test_a_window_ends_where_its_days_end():
+    past = history()
+    past[c.INTERACTIONS][D[-1]] = built(c.INTERACTIONS, 3, interactions_daily=3, queries_daily=3)
+    past[c.EVENTS]["2024-02-26"] = built(c.EVENTS, 9)
+    past[c.INTERACTIONS_DAILY]["2024-02-26"] = built(c.INTERACTIONS_DAILY, 9, events=9)
+    past[c.QUERIES_DAILY]["2024-02-26"] = built(c.QUERIES_DAILY, 9, events=9)
+    assert states(past) == {}
+
+
+def test_a_later_version_of_other_days_is_no_change():
+    past = history()
+    past[c.EVENTS]["2024-03-03"] = built(c.EVENTS, 5)
+    assert states(past) == {}
+
+
+def test_a_changed_definition_makes_every_day_of_its_table_stale():
+    other = dataclasses.replace(CONFIG, interactions=dataclasses.replace(CONFIG.interactions, min_users=2))
+    assert states(history(), LAST, other) == {(c.INTERACTIONS, D[-1]): STALE}
+    assert reason(history(), c.INTERACTIONS, D[-1], other) == "its definition changed"
+    fewer = dataclasses.replace(CONFIG, events=dataclasses.replace(CONFIG.events, segments=("country",)))
+    assert len(states(history(), LAST, fewer)) == 2 * len(D) + 1
+
+
+def test_a_record_without_its_inputs_is_stale():
+    past = history()
+    past[c.INTERACTIONS][D[-1]] = built(c.INTERACTIONS, 1)
+    assert states(past) == {(c.INTERACTIONS, D[-1]): STALE}
+
+
+@pytest.mark.spark
+def test_a_lake_that_was_just_built_is_fresh_throughout(built):
+    steps = lake_plan(built.lake(), built.config, DAYS)
+    assert {step.state for step in steps} == {FRESH}
+    assert len(steps) == 3 * len(DAYS)
+    assert days_to_build(built.lake(), built.config, c.QUERIES_DAILY, DAYS) == []
+
+
+@pytest.mark.spark
+def test_history_holds_the_last_write_of_each_day_with_its_inputs(built):
+    past = read_history(built.lake(), (c.EVENTS, c.INTERACTIONS))
+    lake = built.lake()
+    assert set(past[c.EVENTS]) == set(past[c.INTERACTIONS]) == set(DAYS)
+    day = past[c.INTERACTIONS]["2024-02-29"]
+    assert day.definition_hash == definition_hash(c.INTERACTIONS, built.config)
+    assert day.inputs == {table: lake.version(table) for table in (c.INTERACTIONS_DAILY, c.QUERIES_DAILY)}
+    # The log's own path is an input without a version.
+    assert past[c.EVENTS]["2024-02-29"].inputs == {}
+
+
+@pytest.mark.spark
+def test_a_source_must_be_there_but_a_day_without_events_is(built, spark, tmp_path):
+    from etl.lake import Lake
+
+    require_source(built.lake(), c.EVENTS, DAYS)
+    with pytest.raises(MissingDataError, match=r"2024-03-04..2024-03-05"):
+        require_source(built.lake(), c.EVENTS, DAYS.widen(after=2))
+    with pytest.raises(MissingDataError, match="no table 'events'"):
+        require_source(Lake(spark, str(tmp_path)), c.EVENTS, DAYS)
+    assert read_history(Lake(spark, str(tmp_path)), (c.EVENTS,)) == {c.EVENTS: {}}

@@ -1,0 +1,39 @@
+import pytest
+
+from etl.config import SparkConfig
+from etl.contract.errors import UnknownNameError
+from etl.session import DELTA_PACKAGE, delta_conf, profile_conf
+
+
+@pytest.mark.parametrize("profile", ["local", "cpu", "gpu"])
+def test_no_profile_changes_what_results_depend_on(profile):
+    conf = profile_conf(SparkConfig(profile))
+    assert conf["spark.sql.session.timeZone"] == "UTC"
+    assert conf["spark.sql.ansi.enabled"] == "true"
+    assert "Delta" in conf["spark.sql.extensions"]
+
+
+def test_single_settings_win_over_the_profile():
+    conf = profile_conf(SparkConfig("local", {"spark.driver.memory": "1g"}))
+    assert conf["spark.driver.memory"] == "1g"
+
+
+def test_only_the_local_profile_sizes_the_driver():
+    assert "spark.driver.memory" in profile_conf(SparkConfig("local"))
+    assert "spark.driver.memory" not in profile_conf(SparkConfig("cpu"))
+
+
+def test_an_unknown_profile_names_the_nearest():
+    with pytest.raises(UnknownNameError, match="did you mean 'local'"):
+        profile_conf(SparkConfig("loca"))
+
+
+def test_delta_comes_from_the_cache_when_it_is_there(tmp_path):
+    assert delta_conf(tmp_path) == {"spark.jars.packages": DELTA_PACKAGE}
+    jars = tmp_path / "jars"
+    jars.mkdir()
+    group, artifact, version = DELTA_PACKAGE.split(":")
+    names = [f"{group}_{artifact}-{version}.jar", f"{group}_delta-storage-{version}.jar"]
+    for name in [*names, f"{group}_delta-storage-0.0.1.jar", "other.jar"]:
+        (jars / name).touch()
+    assert delta_conf(tmp_path) == {"spark.jars": ",".join(str(jars / name) for name in sorted(names))}

@@ -1,0 +1,122 @@
+"""What one write replaces and what it leaves; one small table, a commit for each promise."""
+
+import pytest
+
+from etl.contract import columns as c
+from etl.contract.dates import DateRange
+from etl.errors import WriteVerificationError
+from etl.lake import Lake
+from etl.runs import SUCCEEDED, Run
+from etl.write import Output, replace_partitions
+from tests.etl.logs import contents
+
+pytestmark = pytest.mark.spark
+
+D = ["2024-02-27", "2024-02-28", "2024-02-29", "2024-03-01"]
+START = [(D[0], "a", 1), (D[1], "a", 1), (D[1], "b", 2), (D[2], "a", 1)]
+
+
+def rows(spark, values):
+    return spark.createDataFrame(values, "ds string, id string, value int")
+
+
+def write(lake, values, days, **output):
+    frame = rows(lake.spark, values)
+    [written] = replace_partitions(lake, [Output("things", frame, days, ("id",), **output)], Run("test", "config"))
+    return written
+
+
+@pytest.fixture(scope="module")
+def base(spark, tmp_path_factory):
+    lake = Lake(spark, str(tmp_path_factory.mktemp("write") / "lake"))
+    write(lake, START, DateRange(D[0], D[2]))
+    return lake.root
+
+
+@pytest.fixture
+def lake(spark, base, tmp_path):
+    import shutil
+
+    shutil.copytree(base, tmp_path / "lake")
+    return Lake(spark, str(tmp_path / "lake"))
+
+
+def held(lake):
+    return sorted(tuple(row) for row in lake.read("things").select("ds", "id", "value").collect())
+
+
+def test_only_the_days_of_the_range_are_replaced_and_rows_of_others_dropped(lake):
+    written = write(lake, [(D[1], "c", 3), (D[0], "x", 9), (D[3], "x", 9)], DateRange(D[1], D[2]))
+    assert held(lake) == [(D[0], "a", 1), (D[1], "c", 3)]
+    assert (written.rows, written.version, written.days) == (1, 1, DateRange(D[1], D[2]))
+
+
+def test_nothing_to_write_clears_the_days(lake):
+    assert write(lake, [], DateRange(D[1], D[1])).rows == 0
+    assert held(lake) == [(D[0], "a", 1), (D[2], "a", 1)]
+
+
+def test_writing_the_same_again_changes_no_row(lake):
+    before = held(lake)
+    write(lake, START[::-1], DateRange(D[0], D[2]))
+    assert held(lake) == before == sorted(START)
+
+
+def test_only_narrows_what_is_replaced(lake):
+    values = [(D[1], "a", 7), (D[1], "b", 8)]
+    written = write(lake, values, DateRange(D[1], D[1]), only={"id": "a"})
+    assert written.rows == 1
+    assert held(lake) == sorted([START[0], (D[1], "a", 7), (D[1], "b", 2), START[3]])
+
+
+@pytest.mark.parametrize("value", ["a' OR '1'='1", "", "a b"])
+def test_only_takes_plain_words(lake, value):
+    with pytest.raises(ValueError, match="can select rows to replace"):
+        write(lake, [], DateRange(D[1], D[1]), only={"id": value})
+    assert len(held(lake)) == 4
+
+
+def test_a_new_column_joins_the_table(lake):
+    frame = lake.spark.createDataFrame([(D[3], "z", 1, "new")], "ds string, id string, value int, more string")
+    replace_partitions(lake, [Output("things", frame, DateRange(D[3], D[3]), ("id",))], Run("test", "config"))
+    assert {row.id: row.more for row in lake.read("things").collect()} == {"a": None, "b": None, "z": "new"}
+
+
+@pytest.mark.faults
+def test_a_commit_that_holds_other_rows_than_computed_is_an_error_without_a_record(lake, monkeypatch):
+    runs = lake.read(c.RUNS).count()
+    read = Lake.read
+    monkeypatch.setattr(Lake, "read", lambda self, table, days=None: read(self, table, days).limit(1))
+    with pytest.raises(WriteVerificationError, match="2 rows were computed, 1 stand in the table") as caught:
+        write(lake, START[1:3], DateRange(D[1], D[1]))
+    assert caught.value.retryable
+    monkeypatch.undo()
+    lake.refresh(c.RUNS)
+    assert lake.read(c.RUNS).count() == runs
+
+
+def test_every_output_of_a_run_is_recorded_under_one_id(lake):
+    day = DateRange(D[1], D[1])
+    run = Run("test", "config", "definition", inputs={"source": 4}, source="a.csv")
+    outputs = [Output(table, rows(lake.spark, START), day, ("id",)) for table in ("things", "others")]
+    written = replace_partitions(lake, outputs, run)
+    records = lake.read(c.RUNS).where(f"run_id = '{run.run_id}'").collect()
+    assert {(row.table, row.output_version, row.rows_out) for row in records} == {
+        (one.table, one.version, 2) for one in written
+    }
+    assert {(row.ds, row.end_ds, row.status, tuple(row.inputs)) for row in records} == {
+        (D[1], D[1], SUCCEEDED, ("source@4", "a.csv"))
+    }
+
+
+def test_rows_are_placed_by_their_key_not_by_their_order(lake):
+    days = DateRange(D[0], D[2])
+    frame = rows(lake.spark, START)
+    placed = []
+    for order in (frame, frame.orderBy("value", "id").repartition(3)):
+        replace_partitions(lake, [Output("things", order, days, ("id",))], Run("test", "config"))
+        table = lake.read("things")
+        files = table.selectExpr("*", "_metadata.file_name AS file").groupBy("file").agg({"id": "collect_list"})
+        placed.append(sorted(tuple(row["collect_list(id)"]) for row in files.collect()))
+    assert placed[0] == placed[1]
+    assert contents(lake.read("things"))

@@ -1,0 +1,74 @@
+"""The program's front door: what it accepts, how it refuses."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from etl.contract.errors import UnknownNameError, UsageError
+from scoring.main import main, parse
+
+
+@pytest.mark.parametrize(
+    ("words", "nearest"),
+    [
+        (["ingst", "--ds", "2026-01-01"], "ingest"),
+        (["ingest", "--sorce", "csv"], "--source"),
+        (["score", "--modl", "x", "--ds", "2026-01-01"], "--model"),
+        (["show-config", "--jsn"], "--json"),
+    ],
+)
+def test_unknown_words_name_the_nearest_valid_one(words, nearest):
+    with pytest.raises(UnknownNameError, match=f"did you mean '{nearest}'"):
+        parse(words)
+
+
+def test_flags_are_not_abbreviated():
+    with pytest.raises(UnknownNameError):
+        parse(["interactions", "--start", "2026-01-01", "--end-ds", "2026-01-02"])
+
+
+@pytest.mark.parametrize("words", [[], ["export", "--ds", "2026-01-01"], ["ingest", "--source", "xml"]])
+def test_incomplete_command_lines_are_usage_errors(words):
+    with pytest.raises(UsageError):
+        parse(words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["interactions", "--ds", "{{ ds }}"],
+        ["interactions", "--ds", "2026-02-30"],
+        ["interactions", "--start-ds", "2026-01-02", "--end-ds", "2026-01-01"],
+        ["show-config", "--set", "lake.rot=/x"],
+        ["show-config", "--set", "interactions.lag_days=-1"],
+        ["show-config", "--config", "/no/such/file.yaml"],
+    ],
+)
+def test_bad_values_exit_with_2_and_one_line(words, capsys):
+    assert main(words) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("prerank: ")
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_json_is_one_object_on_stdout(capsys):
+    assert main(["show-config", "--json"]) == 0
+    assert {"key": "events.max_query_chars", "value": 512, "origin": "default"} in json.loads(
+        capsys.readouterr().out
+    )["values"]
+
+
+def test_help_imports_nothing_heavy():
+    heavy = "{'pyspark', 'torch', 'pandas', 'great_expectations', 'pyarrow', 'numpy'}"
+    code = (
+        "import sys; from scoring.main import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        f"sys.exit(', '.join({heavy} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr.strip() == ""
+    assert done.returncode == 0
+    assert "simulate" in done.stdout

@@ -1,0 +1,26 @@
+"""Effective values and where they came from."""
+
+from etl.contract.settings import load
+from scoring.config import PrerankConfig
+from scoring.show_config import HIDDEN, effective_values
+
+
+def shown(**layers):
+    loaded = load(PrerankConfig, layers.get("file"), layers.get("env", {}), layers.get("sets", []))
+    return {entry["key"]: (entry["value"], entry["origin"]) for entry in effective_values(loaded)}
+
+
+def test_a_value_names_the_layer_that_won(tmp_path):
+    file = tmp_path / "prerank.yaml"
+    file.write_text("lake: {root: /from/file}\ninteractions: {min_users: 2}\n")
+    values = shown(file=file, env={"PRERANK__LAKE__ROOT": "/from/env"}, sets=["score.top_k=7"])
+    assert values["lake.root"] == ("/from/env", "PRERANK__LAKE__ROOT")
+    assert values["interactions.min_users"] == (2, str(file))
+    assert values["score.top_k"] == (7, "--set score.top_k")
+    assert values["train.seed"][1] == "default"
+
+
+def test_secrets_are_not_printed():
+    values = shown(sets=["spark.conf.spark.hadoop.fs.s3a.secret.key=hunter2", "spark.conf.spark.app.name=x"])
+    assert values["spark.conf.spark.hadoop.fs.s3a.secret.key"][0] == HIDDEN
+    assert values["spark.conf.spark.app.name"][0] == "x"
