@@ -24,7 +24,7 @@ from models.model_dir import LoadedModel, load
 from scoring.config import PrerankConfig
 from scoring.embed import BUCKETS, VECTORS, embed_items, open_model, shipped_matrix, write_matrix
 from scoring.errors import ScoringError
-from scoring.requests import recent_actions, scoring_pairs, scoring_requests
+from scoring.request_lists import recent_actions, scoring_pairs, scoring_requests
 from scoring.worker import Requests, rank
 
 _KEPT = ("ds", "request_id", "query_key", "user_id", "segments")

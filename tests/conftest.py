@@ -20,6 +20,8 @@ def spark() -> Iterator["SparkSession"]:  # noqa: F821
                 "spark.sql.shuffle.partitions": "2",
                 "spark.databricks.delta.snapshotPartitions": "1",
                 "spark.driver.memory": "2g",
+                # A short run never earns back what the second compiler costs.
+                "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m",
                 "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
             }
         ),

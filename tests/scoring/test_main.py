@@ -56,9 +56,9 @@ def test_bad_values_exit_with_2_and_one_line(words, capsys):
 
 def test_json_is_one_object_on_stdout(capsys):
     assert main(["show-config", "--json"]) == 0
-    assert {"key": "events.max_query_chars", "value": 512, "origin": "default"} in json.loads(
-        capsys.readouterr().out
-    )["values"]
+    assert {"key": "events.max_query_chars", "value": 512, "origin": "default"} in json.loads(capsys.readouterr().out)[
+        "values"
+    ]
 
 
 def test_help_imports_nothing_heavy():
