@@ -60,7 +60,7 @@ class InteractionsConfig:
     """A label of day D reads interactions of D-1-lag_days."""
     rate_prior_impressions: float = 20.0
     """How many impressions the next coarser level of the back-off chain is worth in a smoothed rate."""
-    days_per_job: int = 14
+    days_per_job: int = 7
     """How many ds a range builds in one Spark job; changes no value."""
 
     def __post_init__(self) -> None:

@@ -26,7 +26,7 @@ def add_verbs(subparsers: Any) -> None:
     parser.set_defaults(run=run_show_config)
     parser = subparsers.add_parser("demo", help="the whole job in a scratch lake")
     parser.add_argument("--source", choices=DEMO_SOURCES, default="simulate", help="the log [%(default)s]")
-    parser.add_argument("--events", type=int, default=800_000, metavar="N", help="simulated raw rows [%(default)s]")
+    parser.add_argument("--events", type=int, default=300_000, metavar="N", help="simulated raw rows [%(default)s]")
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="of the simulated log [%(default)s]")
     parser.add_argument("--out", type=Path, metavar="DIR", help="the scratch folder [./scratch/demo-SOURCE]")
     parser.set_defaults(run=run_demo)

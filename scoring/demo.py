@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
 from etl.cli import SIMULATED_DAYS
 from etl.config import ItemsConfig, LakeConfig
 from etl.contract.columns import CANDIDATES, EVENTS, ITEMS
@@ -40,6 +43,8 @@ class DemoLog:
     raw: bool
     """Whether a simulator writes it first."""
     note: str
+    one_user_in: int = 1
+    """Thins out a log that a laptop would chew on for longer than a demo may last."""
 
 
 LOGS = {
@@ -57,12 +62,16 @@ LOGS = {
         segments=("age", "income"),
         items=ItemsConfig(text=("text",), categories=("department", "category", "brand")),
         raw=False,
-        note="Complete Journey (84.51°): purchases that its publisher calls simulated on real shopping patterns.",
+        note=(
+            "Complete Journey (84.51°): purchases that its publisher calls simulated on real shopping patterns. "
+            "One household in eight, four weeks."
+        ),
+        one_user_in=8,
     ),
 }
 
 #: Of the log's days, the last ones that training, validation and test take; those before only feed the tables.
-_EXPORT_DAYS, _VALIDATION_DAYS, _TEST_DAYS = 10, 1, 4
+_EXPORT_DAYS, _VALIDATION_DAYS, _TEST_DAYS = 8, 1, 3
 #: A log of three or four weeks has no longer windows.
 _WINDOWS_DAYS = (7, 28)
 
@@ -86,7 +95,10 @@ def run_demo(context: Context, source: str, out: Path, events: int, seed: int) -
         truth = str(raw / "truth" / "impressions")
     for table, days in ((EVENTS, log.days), (ITEMS, log.days), (CANDIDATES, _last(log.days, 1))):
         with step(f"ingest {table}"):
-            frame = get_source(log.source).read(spark, str(raw / table), table, {}, date_range=days)
+            frame = _thinned(
+                get_source(log.source).read(spark, str(raw / table) if log.raw else None, table, {}, date_range=days),
+                log.one_user_in,
+            )
             if table == EVENTS:
                 ingest_events(lake(), frame, config, days, source)
             else:
@@ -139,6 +151,13 @@ def _demo_context(context: Context, log: DemoLog, out: Path) -> Context:
         train=dataclasses.replace(config.train, models_root=str(out / "models")),
     )
     return Context(Loaded(scratch, context.loaded.origins))
+
+
+def _thinned(frame: DataFrame, one_user_in: int) -> DataFrame:
+    """The rows of one user in so many, the same ones in every table; all rows where there are no users."""
+    if one_user_in == 1 or "user_id" not in frame.columns:
+        return frame
+    return frame.where(F.pmod(F.xxhash64("user_id"), F.lit(one_user_in)) == 0)
 
 
 def _last(days: DateRange, count: int) -> DateRange:
