@@ -1,6 +1,6 @@
 """Catalogues (items, queries) and candidate sets: raw snapshots to tables, and the snapshot that a day may see."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -26,7 +26,7 @@ def catalogue(raw: DataFrame, table: str, config: EtlConfig, days: DateRange, wh
     shaped = _candidates(raw, config) if table == c.CANDIDATES else _described(raw, table, config, where)
     key = GRAIN[table]
     present = shaped.where(F.trim(key[0]) != "")
-    # max_by over the row's text makes the choice among repeats independent of their order.
+    # min_by over the row's text makes the choice among repeats independent of their order.
     whole = F.struct(*(name for name in shaped.columns))
     kept = present.groupBy("ds", *key).agg(F.min_by(whole, F.to_json(whole)).alias("row"))
     return kept.select("row.*")
@@ -41,6 +41,7 @@ def snapshot_days(days_held: Sequence[str], until: str) -> str | None:
 def _described(raw: DataFrame, table: str, config: EtlConfig, where: str) -> DataFrame:
     settings = config.items
     columns = set(raw.columns)
+    arrays = {field.name for field in raw.schema.fields if field.dataType.typeName() == "array"}
     if table == c.ITEMS:
         wanted = {*settings.text, *settings.categories, *settings.numerics, *settings.dense}
         missing = sorted(wanted - columns)
@@ -62,7 +63,7 @@ def _described(raw: DataFrame, table: str, config: EtlConfig, where: str) -> Dat
         F.concat_ws(" ", *(F.col(name).cast("string") for name in texts)).alias("text"),
         _map([n for n in settings.categories if n in columns], "string").alias("categories"),
         _map([n for n in settings.numerics if n in columns], "double").alias("numerics"),
-        _map([n for n in settings.dense if n in columns], "array<float>").alias("dense"),
+        _map([n for n in settings.dense if n in columns], "array<float>", arrays).alias("dense"),
     )
 
 
@@ -78,17 +79,19 @@ def _candidates(raw: DataFrame, config: EtlConfig) -> DataFrame:
     )
 
 
-def _map(names: list[str], kind: str) -> Column:
+def _map(names: list[str], kind: str, arrays: Collection[str] = ()) -> Column:
     """Named columns as a map; unknown values have no entry."""
     if not names:
         return F.map_from_arrays(F.array().cast("array<string>"), F.array().cast(f"array<{kind}>"))
-    entries = F.array(*(F.struct(F.lit(n).alias("key"), _parsed(n, kind).alias("value")) for n in names))
+    entries = F.array(*(F.struct(F.lit(n).alias("key"), _parsed(n, kind, n in arrays).alias("value")) for n in names))
     known = F.filter(entries, lambda entry: entry["value"].isNotNull())
     return F.map_from_entries(known)
 
 
-def _parsed(name: str, kind: str) -> Column:
+def _parsed(name: str, kind: str, is_array: bool) -> Column:
     if kind == "string":
         text = F.col(name).cast("string")
         return F.when(F.trim(text) != "", text)
-    return F.col(name).try_cast(kind)
+    if kind.startswith("array") and not is_array:
+        return F.from_json(F.col(name).cast("string"), kind)
+    return F.col(name).cast(kind) if kind.startswith("array") else F.col(name).try_cast(kind)

@@ -118,6 +118,7 @@ def run_ingest(args: argparse.Namespace, context: Context) -> dict[str, Any]:
     from etl.ingest import ingest_catalogue, ingest_events
     from etl.lake import absolute
     from etl.sources import get_source
+    from etl.sources.errors import MissingColumnsError
 
     days = days_of(args)
     source = get_source(args.source)
@@ -126,21 +127,27 @@ def run_ingest(args: argparse.Namespace, context: Context) -> dict[str, Any]:
     if args.append and args.table != c.EVENTS:
         raise UsageError(f"--append joins late events; '{args.table}' is replaced whole: leave --append out")
     lake = context.lake()
-    # Renames are for the raw log; a catalogue's columns are named in the section items.
+    # Renames are for the raw log; candidate sets and catalogues have our names, or the log's own where ours are absent.
     renames = context.config.events.columns
     path = absolute(args.input) if args.input else None
-    raw = source.read(lake.spark, path, args.table, renames, date_range=days)
+    try:
+        raw = source.read(lake.spark, path, args.table, renames if args.table == c.EVENTS else {}, date_range=days)
+    except MissingColumnsError:
+        if args.table == c.EVENTS or not renames:
+            raise
+        raw = source.read(lake.spark, path, args.table, renames, date_range=days)
     origin = args.input or args.source
     if args.table == c.EVENTS:
         return ingest_events(lake, raw, context.config, days, origin, append=args.append).plain()
     written = ingest_catalogue(lake, raw, args.table, context.config, days, origin)
-    return {"table": written.table, "days": str(written.days), "rows": written.rows, "version": written.version}
+    return {"written": [{**vars(one), "days": str(one.days)} for one in written]}
 
 
 def run_interactions(args: argparse.Namespace, context: Context) -> dict[str, Any]:
     from etl.interactions import build_interactions
 
-    written = build_interactions(context.lake(), context.config, days_of(args), context.log)
+    days = days_of(args)
+    written = build_interactions(context.lake(), context.config, days, context.log)
     return {"written": [{**vars(one), "days": str(one.days)} for one in written]}
 
 
@@ -148,25 +155,29 @@ def run_export(args: argparse.Namespace, context: Context) -> dict[str, Any]:
     from etl.export import export_training_data
     from etl.lake import absolute
 
-    truth = absolute(args.truth) if args.truth else None
-    report = export_training_data(context.lake(), context.config, days_of(args), args.out.absolute(), truth)
+    days, truth = days_of(args), absolute(args.truth) if args.truth else None
+    report = export_training_data(context.lake(), context.config, days, args.out.absolute(), truth)
     return {**vars(report), "days": str(report.days)}
 
 
 def run_plan(args: argparse.Namespace, context: Context) -> dict[str, Any]:
     from etl.plan import lake_plan
 
-    return {"steps": [vars(step) for step in lake_plan(context.lake(), context.config, days_of(args))]}
+    days = days_of(args)
+    return {"steps": [vars(step) for step in lake_plan(context.lake(), context.config, days)]}
 
 
 def run_backfill(args: argparse.Namespace, context: Context) -> dict[str, Any]:
     from etl.interactions import run_steps
     from etl.plan import FRESH, lake_plan
 
-    lake = context.lake()
-    steps = [step for step in lake_plan(lake, context.config, days_of(args)) if step.state != FRESH]
+    days, lake = days_of(args), context.lake()
+    steps = [step for step in lake_plan(lake, context.config, days) if step.state != FRESH]
+    waiting = [step for step in steps if step.table == c.EVENTS]
+    for step in waiting:
+        context.log(f"left alone: {step.table} of {step.ds}: {step.reason}")
     run_steps(lake, context.config, steps, context.log)
-    return {"built": [vars(step) for step in steps]}
+    return {"built": [vars(step) for step in steps if step not in waiting], "waiting": [vars(s) for s in waiting]}
 
 
 def run_check(args: argparse.Namespace, context: Context) -> dict[str, Any]:

@@ -40,6 +40,8 @@ class EventsConfig:
     def __post_init__(self) -> None:
         _check_names("action", self.actions)
         _check_names("segment", self.segments)
+        if any("__" in name for name in self.segments):
+            raise ValueError("a segment's name must not hold '__': it separates segment and column in cross features")
         if "all" in self.segments:
             raise ValueError("'all' is the segment that every event has already: rename the raw column")
         if self.max_query_chars < 1 or self.max_events_per_user_day < 1:
@@ -68,6 +70,8 @@ class InteractionsConfig:
             raise ValueError("windows_days needs distinct whole days, for example [7, 30, 90]")
         if not self.half_lives_days or min(self.half_lives_days) < 1:
             raise ValueError("half_lives_days needs at least one half-life of 1 day or more")
+        if len(set(self.half_lives_days)) != len(self.half_lives_days):
+            raise ValueError("half_lives_days repeats a half-life")
         if self.min_users < 0 or self.top_items_per_query < 0 or self.lag_days < 0 or self.days_per_job < 1:
             raise ValueError("min_users, top_items_per_query and lag_days must be 0 or more, days_per_job 1 or more")
         if self.rate_prior_impressions <= 0:
@@ -144,6 +148,7 @@ class EtlConfig:
     def __post_init__(self) -> None:
         if not self.heads:
             raise ValueError("heads needs at least one entry; the first is the ranking head")
+        _check_names("head", tuple(head.name for head in self.heads))
         for head in self.heads:
             unknown = sorted(set(head.actions) - set(self.events.actions))
             if unknown:

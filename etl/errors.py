@@ -12,12 +12,31 @@ class MissingDataError(PrerankError):
         super().__init__(table, days, where)
 
     def __str__(self) -> str:
-        verb = {"events": "ingest", "items": "ingest --table items", "candidates": "ingest --table candidates"}
-        command = f"prerank {verb.get(self.table, 'interactions')}"
+        raw = {"events", "items", "queries", "candidates"}
+        other = "score" if self.table == "scores" else "interactions"
+        command = f"prerank ingest --table {self.table} --source ..." if self.table in raw else f"prerank {other}"
         if self.days is None:
             return f"no table '{self.table}' at {self.where}. Make it with: {command} (is lake.root right?)"
         span = f"--start-ds {self.days.start} --end-ds {self.days.end}"
-        return f"table '{self.table}' has no rows for {self.days} ({self.where}). Make them with: {command} {span}"
+        return (
+            f"table '{self.table}' was not built for {self.days} ({self.where}). Make it with: {command} {span}; "
+            "on the first day of a log there is nothing before it: start a day later"
+        )
+
+
+class OutdatedTableError(PrerankError):
+    """Days of a table were built under another definition than the configuration's."""
+
+    def __init__(self, table: str, days: DateRange):
+        self.table, self.days = table, days
+        super().__init__(table, days)
+
+    def __str__(self) -> str:
+        span = f"--start-ds {self.days.start} --end-ds {self.days.end}"
+        return (
+            f"table '{self.table}', {self.days}: built under another definition than the configuration's (windows, "
+            f"actions, segments, ...). Build them again with: prerank backfill {span}"
+        )
 
 
 class WriteVerificationError(PrerankError):

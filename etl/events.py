@@ -4,7 +4,8 @@ A row's reason is the first that holds, in the order of REASONS. The first four 
 all rows with its event_id, ``bot`` at the user's whole day.
 """
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Sequence
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
@@ -109,11 +110,11 @@ def accepted(rows: DataFrame) -> DataFrame:
 
 def rejected(rows: DataFrame, run_id: str) -> DataFrame:
     """Refused rows with their raw columns as text; a raw column named like one of ours is prefixed with raw_."""
-    ours = {REASON, "ds", "run_id"}
     raw_fields = rows.schema[RAW].dataType.fields  # type: ignore[attr-defined]
+    names = _delta_names([field.name for field in raw_fields], taken=(REASON, "ds", "run_id"))
     raw_columns = [
-        _as_text(F.col(f"{RAW}.`{field.name}`"), field.dataType.typeName()).alias(_delta_name(field.name, ours))
-        for field in raw_fields
+        _as_text(F.col(f"{RAW}.`{field.name}`"), field.dataType.typeName()).alias(name)
+        for field, name in zip(raw_fields, names, strict=True)
     ]
     refused = rows.where(F.col(REASON).isin(*REASONS))
     return refused.select(*raw_columns, REASON, "ds", F.lit(run_id).alias("run_id"))
@@ -161,7 +162,13 @@ def _as_text(column: Column, kind: str) -> Column:
     return F.to_json(column) if kind in ("array", "map", "struct") else column.cast("string")
 
 
-def _delta_name(name: str, ours: set[str]) -> str:
-    """Delta refuses some characters in column names."""
-    safe = "".join("_" if letter in " ,;{}()\n\t=" else letter for letter in name)
-    return f"raw_{safe}" if safe in ours else safe
+def _delta_names(names: Sequence[str], taken: Sequence[str]) -> list[str]:
+    """Column names that Delta takes: no special characters, no two alike but for their case, none of ours."""
+    used, safe = {name.lower() for name in taken}, []
+    for name in names:
+        plain = re.sub(r"[ ,;{}()\n\t=]", "_", name)
+        while plain.lower() in used:
+            plain = f"raw_{plain}"
+        used.add(plain.lower())
+        safe.append(plain)
+    return safe

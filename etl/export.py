@@ -9,17 +9,19 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from etl.caching import Cached
+from etl.catalogues import snapshot_days
 from etl.config import EtlConfig
 from etl.contract import columns as c
 from etl.contract import manifest as m
-from etl.contract.dates import DateRange
+from etl.contract.dates import DateRange, shift_ds
 from etl.contract.errors import UsageError
 from etl.contract.publish import published_directory
 from etl.contract.settings import digest
 from etl.cross import cross_names
 from etl.lake import Lake
-from etl.plan import require_source
+from etl.plan import require_current, require_source
 from etl.quality.export import check_export
+from etl.sources.errors import InputError
 from etl.training_frames import ExportFrames, training_frames
 
 # Readers load whole shards; a day above this is cut by a hash of its requests.
@@ -48,15 +50,28 @@ def export_training_data(
     """
     splits = split_days(days, config)
     require_source(lake, c.EVENTS, days)
-    require_source(lake, c.INTERACTIONS, days.shift(-1 - config.interactions.lag_days))
+    require_current(lake, config, c.INTERACTIONS, days.shift(-1 - config.interactions.lag_days))
+    _require_catalogue(lake, days, config.interactions.lag_days)
     oracle = lake.spark.read.parquet(truth) if truth else None
-    with Cached() as keep, published_directory(out) as aside:
+    with Cached() as keep, published_directory(out, m.FILE) as aside:
         frames = training_frames(lake, config, days, oracle, keep)
         manifest = _write(aside, frames, lake, config, days, splits, oracle is not None)
-        check_export(aside, manifest, frames.expected_rows, config)
+        check_export(aside, manifest, splits, frames.expected_rows, config)
         manifest.write(aside)
     by_split = {name: sum(s.rows for s in manifest.shards if s.split == name) for name in m.SPLITS}
     return ExportReport(str(out), days, by_split, manifest.items, manifest.queries, manifest.users, len(manifest.cross))
+
+
+def _require_catalogue(lake: Lake, days: DateRange, lag_days: int) -> None:
+    """A lake may have no catalogue; one that no row may see is a mistake."""
+    snapshots = lake.days_of(c.ITEMS)
+    newest_seen = shift_ds(days.end, -1 - lag_days)
+    if snapshots and snapshot_days(snapshots, newest_seen) is None:
+        raise InputError(
+            lake.path(c.ITEMS),
+            f"the first catalogue snapshot is of {snapshots[0]}, rows up to {days.end} see none after {newest_seen}",
+            f"ingest the catalogue as of an earlier day: --table items --ds {shift_ds(days.start, -1 - lag_days)}",
+        )
 
 
 def split_days(days: DateRange, config: EtlConfig) -> dict[str, str]:

@@ -9,7 +9,7 @@ from etl.caching import Cached
 from etl.catalogues import GRAIN, catalogue
 from etl.config import EtlConfig
 from etl.contract import columns as c
-from etl.contract.dates import DateRange
+from etl.contract.dates import DateRange, ranges_of
 from etl.contract.settings import digest
 from etl.definitions import definition_hash
 from etl.errors import EmptyInputError, RowBalanceError
@@ -65,7 +65,7 @@ def ingest_events(
 
 def ingest_catalogue(
     lake: Lake, raw: DataFrame, table: str, config: EtlConfig, days: DateRange, source: str
-) -> Written:
+) -> list[Written]:
     """Write a snapshot of ``items`` or ``queries``, or the ``candidates``, of ``days`` (see etl.catalogues).
 
     Raises InputError for a missing column, EmptyInputError when no row is left.
@@ -76,8 +76,8 @@ def ingest_catalogue(
         if not held:
             raise EmptyInputError(source, str(days), raw.count())
         run = Run(job="ingest", config_hash=digest(config), source=source)
-        [written] = replace_partitions(lake, [Output(table, rows, DateRange(min(held), max(held)), GRAIN[table])], run)
-    return written
+        # Days between that the input says nothing of keep what they have.
+        return replace_partitions(lake, [Output(table, rows, span, GRAIN[table]) for span in ranges_of(held)], run)
 
 
 Counts = Mapping[tuple[str, str | None], int]

@@ -1,6 +1,7 @@
 """Reading the lake: Delta tables at ``{root}/{table}``, each pinned at one version for the whole job."""
 
 import os
+import re
 
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
@@ -57,7 +58,7 @@ class Lake:
 
 def absolute(path: str) -> str:
     """A local path made absolute here: the JVM would resolve it against the folder that it was started in."""
-    return path if "://" in path else os.path.abspath(path)
+    return path if re.match(r"[A-Za-z][\w+.-]*:", path) else os.path.abspath(os.path.expanduser(path))
 
 
 def latest_version(spark: SparkSession, path: str) -> int:

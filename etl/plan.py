@@ -13,7 +13,7 @@ from etl.config import EtlConfig
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.definitions import definition_hash
-from etl.errors import MissingDataError
+from etl.errors import MissingDataError, OutdatedTableError
 from etl.lake import Lake
 from etl.runs import SUCCEEDED
 
@@ -53,11 +53,12 @@ History = Mapping[str, Mapping[str, Built]]
 def plan(history: History, config: EtlConfig, days: DateRange) -> list[Step]:
     """Judge every derived table for ``days``, and the daily partials that their windows reach back to.
 
-    Days that were never ingested have nothing to build and do not appear.
+    Days of ``days`` that were never ingested, or under another definition, appear as such: only their raw log can mend
+    them. The days before them, that their windows reach back to, appear where they were ingested.
     """
     reach = days.widen(before=config.interactions.longest_days - 1)
     ingested = history.get(c.EVENTS, {})
-    steps: list[Step] = []
+    steps = [_judge_events(ds, ingested.get(ds), config) for ds in days]
     for table, sources in DERIVED.items():
         span = days if table == c.INTERACTIONS else reach
         steps += [_judge(table, sources, ds, history, config, steps) for ds in span if ds in ingested]
@@ -71,7 +72,11 @@ def read_history(lake: Lake, tables: Iterable[str]) -> History:
         return history
     lake.refresh(c.RUNS)
     runs = lake.read(c.RUNS).where(F.col("table").isin(*history) & (F.col("status") == SUCCEEDED))
-    for run in runs.orderBy("output_version").toLocalIterator():
+    # A table that was deleted, or made anew, does not hold what older records say of it.
+    newest = {table: lake.version(table) if lake.exists(table) else -1 for table in history}
+    for run in runs.orderBy("finished_at", "output_version").toLocalIterator():
+        if run.output_version > newest[run.table]:
+            continue
         built = Built(run.output_version, run.definition_hash, _versions(run.inputs))
         for ds in DateRange(run.ds, run.end_ds):
             history[run.table][ds] = built
@@ -100,6 +105,15 @@ def require_source(lake: Lake, table: str, days: DateRange) -> None:
         raise MissingDataError(table, DateRange(missing[0], missing[-1]), lake.path(table))
 
 
+def require_current(lake: Lake, config: EtlConfig, table: str, days: DateRange) -> None:
+    """As require_source, and raise OutdatedTableError if a day was built under another definition."""
+    require_source(lake, table, days)
+    written = read_history(lake, (table,))[table]
+    outdated = [ds for ds in days if written[ds].definition_hash != definition_hash(table, config)]
+    if outdated:
+        raise OutdatedTableError(table, DateRange(outdated[0], outdated[-1]))
+
+
 def _judge(
     table: str, sources: tuple[str, ...], ds: str, history: History, config: EtlConfig, earlier: list[Step]
 ) -> Step:
@@ -123,6 +137,14 @@ def _judge(
         if step.state != FRESH and step.table in sources and step.ds in span:
             return Step(table, ds, STALE, f"{step.table} of {step.ds} will be rebuilt")
     return Step(table, ds, FRESH, "built from the newest inputs")
+
+
+def _judge_events(ds: str, built: Built | None, config: EtlConfig) -> Step:
+    if built is None:
+        return Step(c.EVENTS, ds, MISSING, "never ingested: prerank ingest")
+    if built.definition_hash != definition_hash(c.EVENTS, config):
+        return Step(c.EVENTS, ds, STALE, "its definition changed: prerank ingest again")
+    return Step(c.EVENTS, ds, FRESH, "ingested")
 
 
 def _versions(inputs: list[str]) -> dict[str, int]:

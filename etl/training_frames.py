@@ -15,6 +15,9 @@ from etl.item_versions import VERSION, described_items, version_of
 from etl.lake import Lake
 from etl.training_rows import requests, training_rows
 
+# Events of one request_id lie within so many days; what comes later would look like a request of its own.
+_LONGEST_REQUEST_DAYS = 7
+
 
 @dataclass(frozen=True)
 class ExportFrames:
@@ -33,8 +36,8 @@ def training_frames(
 ) -> ExportFrames:
     """Rows, items, queries and histories; reads only what the rows of ``days`` could know."""
     lag = config.interactions.lag_days
-    # A request may begin just before its day's end and be acted on just after.
-    events = lake.read(c.EVENTS, days.widen(before=1, after=1))
+    # Far enough back to see where a long request truly began, and a day on, for what followed late in the evening.
+    events = lake.read(c.EVENTS, days.widen(before=_LONGEST_REQUEST_DAYS, after=1))
     begun = keep(requests(events, days))
     reach = DateRange(shift_ds(days.start, -config.export.history_days), days.end)
     actions = actions_of(lake.read(c.EVENTS, reach), begun.select("user_id").distinct())

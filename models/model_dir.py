@@ -72,7 +72,7 @@ def save(result: TrainResult, manifest: Manifest, directory: Path) -> ModelCard:
         metrics=result.metrics,
         data=_data(manifest),
     )
-    with published_directory(directory) as aside:
+    with published_directory(directory, CARD) as aside:
         (aside / WEIGHTS).write_bytes(weights)
         text = json.dumps(to_plain(asdict(card)), indent=2, ensure_ascii=False, allow_nan=False)
         (aside / CARD).write_text(text + "\n", encoding="utf-8")

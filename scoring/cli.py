@@ -68,7 +68,7 @@ def render(verb: str, result: dict[str, Any]) -> str:
     if verb in ("evaluate", "demo"):
         return "\n".join(_evaluation_lines(verb, result))
     for key in ("steps", "built", "values", "written"):
-        if verb in ("plan", "backfill", "show-config", "interactions") and key in result:
+        if verb in ("plan", "backfill", "show-config", "interactions", "ingest") and key in result:
             return table_of(result[key], empty=f"{verb}: nothing to show")
     return lines_of(result)
 

@@ -11,13 +11,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from pyspark import SparkFiles
 from pyspark.sql import DataFrame
 
 from models.contract import ItemFeatures
 from models.features import FeatureSpec
-from models.model_dir import LoadedModel, load
+from models.model_dir import LoadedModel, ModelCard, load
+from scoring.errors import ScoringError
 
 VECTORS = "vectors.npy"
 BUCKETS = "buckets.npy"
@@ -32,17 +34,19 @@ class ItemMatrix:
     buckets: npt.NDArray[np.int32]
 
 
-def embed_items(items: DataFrame, model_dir: str, spec: FeatureSpec) -> pa.Table:
+def embed_items(items: DataFrame, model_dir: str, card: ModelCard) -> pa.Table:
     """Item vectors of a snapshot, sorted by item_id: columns item_id, vector, buckets.
 
     ``items`` has item_id, text, categories, numerics, dense as in an export; the tower runs in the executors.
     """
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
-        model = open_model(model_dir)
+        model = open_model(model_dir, version)
         for batch in batches:
             if len(batch):
                 yield _encode(batch, model, spec)
+
+    spec, version = card.spec, card.version
 
     columns = items.select("item_id", "text", "categories", "numerics", "dense")
     return columns.mapInArrow(run, _SCHEMA).toArrow().sort_by("item_id")
@@ -63,10 +67,13 @@ def shipped_matrix(prefix: str) -> ItemMatrix:
 
 
 @lru_cache(maxsize=2)
-def open_model(model_dir: str) -> LoadedModel:
-    """One model load per worker process."""
+def open_model(model_dir: str, version: str) -> LoadedModel:
+    """One model load per worker process; ``version`` keeps a reused process from scoring with an older training."""
     torch.set_num_threads(1)
-    return load(Path(model_dir))
+    loaded = load(Path(model_dir))
+    if loaded.card.version != version:
+        raise ScoringError(f"{model_dir} was trained anew while it was scoring: run the same command again")
+    return loaded
 
 
 def item_table(buckets: npt.NDArray[np.int32]) -> ItemFeatures:
@@ -85,7 +92,7 @@ def item_table(buckets: npt.NDArray[np.int32]) -> ItemFeatures:
 def _encode(batch: pa.RecordBatch, model: LoadedModel, spec: FeatureSpec) -> pa.RecordBatch:
     rows = batch.num_rows
     numerics = batch["numerics"].flatten().to_numpy(zero_copy_only=False).reshape(rows, -1)
-    dense = batch["dense"].flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(rows, -1)
+    dense = _dense(batch["dense"], spec.dense_width)
     features = spec.item_features(
         batch["item_id"].to_pylist(), batch["text"].to_pylist(), batch["categories"].to_pylist(), numerics, dense
     )
@@ -95,3 +102,12 @@ def _encode(batch: pa.RecordBatch, model: LoadedModel, spec: FeatureSpec) -> pa.
     lists = [pa.array(list(table.numpy()), kind) for table, kind in
              ((vectors, pa.list_(pa.float32())), (buckets, pa.list_(pa.int32())))]  # fmt: skip
     return pa.RecordBatch.from_arrays([batch["item_id"], *lists], names=["item_id", "vector", "buckets"])
+
+
+def _dense(column: pa.ListArray, width: int) -> npt.NDArray[np.float32]:
+    """(N, E); an item without a vector of the model's width gets zeros, as in training."""
+    full = pc.fill_null(pc.equal(pc.list_value_length(column), width), False).to_numpy(zero_copy_only=False)
+    dense = np.zeros((len(column), width), dtype=np.float32)
+    if width:
+        dense[full] = column.filter(pa.array(full)).flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
+    return dense

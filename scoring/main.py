@@ -2,12 +2,13 @@
 
 import argparse
 import json
+import math
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import etl.cli
 import models.cli
@@ -67,9 +68,21 @@ def run(argv: Sequence[str]) -> int:
     args = parse(argv)
     context = Context(load(PrerankConfig, args.config, os.environ, args.set))
     result = args.run(args, context)
-    text = json.dumps(result, ensure_ascii=False, default=str) if args.json else scoring.cli.render(args.verb, result)
+    if args.json:
+        text = json.dumps(_finite(result), ensure_ascii=False, default=str, allow_nan=False)
+    else:
+        text = scoring.cli.render(args.verb, result)
     sys.stdout.write(text + "\n")
     return 0
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no NaN: a figure that does not exist is null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def main(argv: Sequence[str] | None = None) -> int:

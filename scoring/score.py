@@ -16,7 +16,7 @@ from etl.contract.settings import digest
 from etl.errors import MissingDataError
 from etl.item_versions import VERSION, described_items
 from etl.lake import Lake
-from etl.plan import require_source
+from etl.plan import require_current
 from etl.runs import Run
 from etl.write import Output, replace_partitions
 from models.fusion import LinearFusionRanker
@@ -55,11 +55,12 @@ def score_candidates(lake: Lake, config: PrerankConfig, ds: str, model_dir: Path
     loaded = load(model_dir)
     if not isinstance(loaded.model, LinearFusionRanker):
         raise ScoringError(f"model '{loaded.card.name}' has no linear fusion: bulk scoring knows only those yet")
+    _require_same_lag(loaded, config)
     as_of = shift_ds(ds, -1 - config.interactions.lag_days)
     candidates = lake.read(c.CANDIDATES, DateRange(ds, ds))
     if candidates.isEmpty():
         raise MissingDataError(c.CANDIDATES, DateRange(ds, ds), lake.path(c.CANDIDATES))
-    require_source(lake, c.INTERACTIONS, DateRange(as_of, as_of))
+    require_current(lake, config, c.INTERACTIONS, DateRange(as_of, as_of))
     with tempfile.TemporaryDirectory(prefix="prerank-") as folder:
         item_rows, prefix = _ship_items(lake, config, as_of, model_dir, loaded, Path(folder))
         pairs = scoring_pairs(candidates, item_rows).persist()
@@ -67,13 +68,24 @@ def score_candidates(lake: Lake, config: PrerankConfig, ds: str, model_dir: Path
             counts = _count(candidates, pairs)
             requests = _requests(lake, config, ds, as_of, loaded, candidates, pairs, item_rows)
             scores = _ranked(requests, str(model_dir.absolute()), prefix, config, loaded)
-            run = Run(job="score", config_hash=digest(config), definition_hash=loaded.card.version, inputs=lake.pinned)
+            run = Run(
+                job="score", config_hash=digest(config), definition_hash=loaded.card.version, inputs=dict(lake.pinned)
+            )
             version = {"model_version": loaded.card.version}
             output = Output(c.SCORES, scores, DateRange(ds, ds), ("model_version", "request_id"), only=version)
             replace_partitions(lake, [output], run)
         finally:
             pairs.unpersist()
     return ScoreReport(ds, loaded.card.name, loaded.card.version, **counts)
+
+
+def _require_same_lag(loaded: LoadedModel, config: PrerankConfig) -> None:
+    trained = loaded.card.data.get("lag_days")
+    if trained != config.interactions.lag_days:
+        raise ScoringError(
+            f"model '{loaded.card.name}' learned from interactions {trained} days behind, the configuration says "
+            f"interactions.lag_days={config.interactions.lag_days}: score with --set interactions.lag_days={trained}"
+        )
 
 
 def _ship_items(
@@ -87,7 +99,7 @@ def _ship_items(
     spec = loaded.card.spec
     references = items.select("item_id", F.col("ds").alias(VERSION))
     described = described_items(references, items, spec.categories, spec.numerics, spec.dense)
-    table = embed_items(described, str(model_dir.absolute()), spec)
+    table = embed_items(described, str(model_dir.absolute()), loaded.card)
     prefix = f"{folder.name}-"
     write_matrix(table, folder)
     for name in (VECTORS, BUCKETS):
@@ -113,7 +125,7 @@ def _ranked(requests: DataFrame, model_dir: str, prefix: str, config: PrerankCon
     top, version, size = config.score.top_k, loaded.card.version, config.score.requests_per_batch
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
-        opened = open_model(model_dir)
+        opened = open_model(model_dir, version)
         assert isinstance(opened.model, LinearFusionRanker)
         matrix = shipped_matrix(prefix)
         for batch in batches:

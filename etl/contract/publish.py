@@ -7,12 +7,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from etl.contract.errors import UsageError
+
 
 @contextmanager
-def published_directory(target: Path) -> Iterator[Path]:
-    """Yield an empty folder that takes ``target``'s place on success; on failure target stays as it was."""
+def published_directory(target: Path, marker: str) -> Iterator[Path]:
+    """Yield an empty folder that takes ``target``'s place on success; on failure target stays as it was.
+
+    Raises UsageError if ``target`` holds files but not ``marker``, the file that every finished folder of this kind
+    has: it is somebody else's and will not be replaced.
+    """
     target = target.absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
+    _restore(target)
+    if target.exists() and not (target / marker).is_file() and (not target.is_dir() or any(target.iterdir())):
+        raise UsageError(f"{target} is not replaced: it holds files but no {marker}. Give another --out")
     aside = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.tmp"
     aside.mkdir()
     try:
@@ -31,6 +40,15 @@ def write_text(path: Path, text: str) -> None:
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _restore(target: Path) -> None:
+    """Finish or undo a swap that was killed half-way: the old folder comes back if nothing took its place."""
+    for old in target.parent.glob(f".{target.name}.*.old"):
+        if target.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.rename(old, target)
 
 
 def _swap(aside: Path, target: Path) -> None:

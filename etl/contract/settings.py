@@ -4,6 +4,7 @@ The shape is a frozen dataclass of frozen dataclasses; this module knows nothing
 Unknown keys are refused with the nearest known one, and every value remembers where it came from.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -21,6 +22,7 @@ ENV_PREFIX = "PRERANK__"
 DEFAULT_FILE = "prerank.yaml"
 
 C = TypeVar("C")
+_EXPECTED = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,9 +114,10 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 def _walk(tree: Mapping[Any, Any], prefix: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     for key, value in tree.items():
         path = (*prefix, str(key))
-        if isinstance(value, Mapping) and value and len(path) < 2:
+        if isinstance(value, Mapping) and len(path) < 2:
             yield from _walk(value, path)
-        else:
+        elif value is not None or len(path) > 1:
+            # A section without keys, 'events:', says nothing.
             yield path, value
 
 
@@ -160,6 +163,8 @@ def _build(shape: Any, value: Any, where: str) -> Any:
     if origin is tuple:
         if isinstance(value, str):
             value = [part for part in value.replace(",", " ").split() if part]
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            value = [value]
         if not isinstance(value, list | tuple):
             raise _wrong(where, "a list", value)
         (item, _) = typing.get_args(shape)
@@ -188,13 +193,23 @@ def _build_dataclass(shape: Any, value: Any, where: str) -> Any:
 
 
 def _build_scalar(shape: Any, value: Any, where: str) -> Any:
+    if shape in (int, float) and isinstance(value, str):
+        value = _number(value)
     if shape is str and isinstance(value, str | int | float | bool):
         return str(value).lower() if isinstance(value, bool) else str(value)
     if shape is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if isinstance(value, shape) and not (shape is int and isinstance(value, bool)):
         return value
-    raise _wrong(where, {"int": "a whole number", "float": "a number", "bool": "true or false"}[shape.__name__], value)
+    raise _wrong(where, _EXPECTED[shape], value)
+
+
+def _number(text: str) -> int | float | str:
+    """YAML reads 1e-3 as text."""
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text
 
 
 def _wrong(where: str, expected: str, value: Any) -> UsageError:

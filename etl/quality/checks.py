@@ -16,6 +16,8 @@ def check_table(lake: Lake, table: str, days: DateRange, config: EtlConfig) -> l
     rows = profile(table, lake.read(table, days), config)
     if not rows:
         raise MissingDataError(table, days, lake.path(table))
+    held = {row["ds"] for row in rows}
+    rows = sorted([*rows, *({"ds": ds, "rows": 0} for ds in days if ds not in held)], key=lambda row: str(row["ds"]))
     if table == c.EVENTS and lake.exists(c.EVENTS_REJECTED):
         refused = lake.read(c.EVENTS_REJECTED, days).groupBy("ds").agg(F.count(F.lit(1)).alias("rows"))
         rows = with_reject_shares(rows, {row.ds: row.rows for row in refused.toLocalIterator()})

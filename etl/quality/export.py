@@ -1,6 +1,7 @@
 """The gate of an export: its files, read as a trainer would read them, before the manifest makes them an export."""
 
 from collections import Counter
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,23 +16,25 @@ from etl.quality.profiles import Profile
 from etl.quality.suites import EXPORT
 
 
-def check_export(directory: Path, manifest: Manifest, expected_rows: int, config: EtlConfig) -> None:
+def check_export(
+    directory: Path, manifest: Manifest, splits: Mapping[str, str], expected_rows: int, config: EtlConfig
+) -> None:
     """Raise GateError if a split is empty, a row was lost, or a row breaks a promise (see etl.quality.suites).
 
-    ``expected_rows`` is the number of (request, item) pairs, counted apart from the joins that made the rows.
+    ``splits`` says which split each ds belongs to; ``expected_rows`` is the number of (request, item) pairs, counted
+    apart from the joins that made the rows.
     """
-    gate(EXPORT, export_profile(directory, manifest, expected_rows), config)
+    gate(EXPORT, export_profile(directory, manifest, set(splits.values()), expected_rows), config)
 
 
-def export_profile(directory: Path, manifest: Manifest, expected_rows: int) -> Profile:
+def export_profile(directory: Path, manifest: Manifest, wanted: Collection[str], expected_rows: int) -> Profile:
     """One row per split, and one for the whole, under the column ``ds`` that every profile is keyed by."""
     histories = pq.read_table(directory / "histories.parquet", columns=["ts"])["ts"].combine_chunks()
     figures = {split: Counter[str]() for split in SPLITS}
     for shard in manifest.shards:
         table = pq.read_table(directory / shard.path, partitioning=None)
         figures[shard.split].update(_shard_figures(table, histories, manifest))
-    wanted = {shard.split for shard in manifest.shards}
-    by_split: Profile = [{"ds": split, **figures[split]} for split in SPLITS if split in wanted]
+    by_split: Profile = [{"ds": split, "rows": 0, **figures[split]} for split in SPLITS if split in wanted]
     whole = {"ds": "all splits", "rows": manifest.rows, "lost_rows": expected_rows - manifest.rows}
     return [*by_split, whole]
 

@@ -6,7 +6,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from etl.contract.columns import CANDIDATES, EVENTS, ITEMS, QUERIES, RAW_REQUIRED
+from etl.contract.columns import CANDIDATES, EVENTS, ITEMS, QUERIES, RAW_OPTIONAL, RAW_REQUIRED
 from etl.contract.errors import UnknownNameError
 from etl.sources.errors import MissingColumnsError
 
@@ -53,7 +53,7 @@ def to_raw(df: DataFrame, table: str, renames: Mapping[str, str], where: str) ->
     present = [name for name in df.columns if name != CORRUPT]
     if absent:
         raise MissingColumnsError(where, table, absent, present, renames)
-    names = raw_names(df.columns, required, renames)
+    names = raw_names(df.columns, (*required, *(RAW_OPTIONAL if table == EVENTS else ())), renames)
     # By position: two raw names may differ in case only, which Spark cannot tell apart by name.
     renamed = df.toDF(*names)
     require_columns(names, required, table, where, renames)
