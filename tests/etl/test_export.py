@@ -233,7 +233,7 @@ def test_interactions_that_were_never_built_stop_the_export(built, tmp_path):
 def test_an_export_that_fails_its_gate_leaves_the_old_one(built, tmp_path, monkeypatch):
     out = tmp_path / "out"
     out.mkdir()
-    (out / "old").touch()
+    (out / FILE).touch()
 
     def failing(*arguments):
         raise GateError("export", ["a label of 2"], "docs")
@@ -242,4 +242,4 @@ def test_an_export_that_fails_its_gate_leaves_the_old_one(built, tmp_path, monke
     short = DateRange("2024-02-29", "2024-03-03")
     with pytest.raises(GateError):
         export_training_data(built.lake(), built.config, short, out)
-    assert [path.name for path in tmp_path.rglob("*")] == ["out", "old"]
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", FILE]

@@ -43,20 +43,22 @@ def test_what_was_built_from_the_newest_inputs_is_fresh():
     assert states(history()) == {}
     steps = plan(history(), CONFIG, LAST)
     assert [(step.table, step.ds) for step in steps] == [
+        (c.EVENTS, D[-1]),
         *((c.INTERACTIONS_DAILY, ds) for ds in D),
         *((c.QUERIES_DAILY, ds) for ds in D),
         (c.INTERACTIONS, D[-1]),
     ]
 
 
-def test_a_lake_without_events_has_nothing_to_build():
-    assert plan({}, CONFIG, LAST) == []
+def test_a_lake_without_events_says_that_they_were_never_ingested():
+    assert states({}) == {(c.EVENTS, D[-1]): MISSING}
+    assert "prerank ingest" in reason({}, c.EVENTS, D[-1])
 
 
-def test_days_that_were_never_ingested_do_not_appear():
+def test_earlier_days_that_were_never_ingested_do_not_appear():
     past = {c.EVENTS: {D[0]: built(c.EVENTS, 1), D[-1]: built(c.EVENTS, 1)}}
     assert {step.ds for step in plan(past, CONFIG, LAST)} == {D[0], D[-1]}
-    assert {step.state for step in plan(past, CONFIG, LAST)} == {MISSING}
+    assert {step.state for step in plan(past, CONFIG, LAST) if step.table != c.EVENTS} == {MISSING}
 
 
 def test_a_day_that_was_never_built_is_missing_and_makes_its_windows_stale():
@@ -105,7 +107,8 @@ def test_a_changed_definition_makes_every_day_of_its_table_stale():
     assert states(history(), LAST, other) == {(c.INTERACTIONS, D[-1]): STALE}
     assert reason(history(), c.INTERACTIONS, D[-1], other) == "its definition changed"
     fewer = dataclasses.replace(CONFIG, events=dataclasses.replace(CONFIG.events, segments=("country",)))
-    assert len(states(history(), LAST, fewer)) == 2 * len(D) + 1
+    assert len(states(history(), LAST, fewer)) == 1 + 2 * len(D) + 1
+    assert "ingest again" in reason(history(), c.EVENTS, D[-1], fewer)
 
 
 def test_a_record_without_its_inputs_is_stale():

@@ -22,7 +22,8 @@ ROWS = [
 
 def kept(spark, actions=("click", "purchase"), **settings):
     config = InteractionsConfig(windows_days=(2, 5), half_lives_days=(2, 9), **settings)
-    rows = supported(spark.createDataFrame(ROWS, SCHEMA), actions, config).collect()
+    pairs = spark.createDataFrame(ROWS, SCHEMA)
+    rows = supported(pairs, pairs, actions, config).collect()
     return {(row[TARGET], row.query_key, row.item_id, row.segment_name) for row in rows}
 
 

@@ -3,12 +3,13 @@ from pathlib import Path
 
 import pytest
 
+from etl.contract.errors import UsageError
 from etl.contract.publish import published_directory, write_text
 
 
 def test_a_directory_appears_only_when_it_is_finished(tmp_path):
     target = tmp_path / "deep" / "out"
-    with published_directory(target) as aside:
+    with published_directory(target, "old") as aside:
         (aside / "a").write_text("1")
         assert not target.exists()
         assert aside.parent == target.parent
@@ -20,7 +21,7 @@ def test_the_new_directory_replaces_the_old_one_whole(tmp_path):
     target = tmp_path / "out"
     target.mkdir()
     (target / "old").write_text("1")
-    with published_directory(target) as aside:
+    with published_directory(target, "old") as aside:
         (aside / "new").write_text("2")
     assert [path.name for path in target.iterdir()] == ["new"]
 
@@ -31,7 +32,7 @@ def test_a_failure_leaves_the_old_directory_and_nothing_else(tmp_path):
     (target / "old").write_text("1")
 
     def fail_halfway() -> None:
-        with published_directory(target) as aside:
+        with published_directory(target, "old") as aside:
             (aside / "new").write_text("2")
             raise RuntimeError("halfway")
 
@@ -52,9 +53,31 @@ def test_a_rename_that_fails_puts_the_old_directory_back(tmp_path, monkeypatch):
         rename(source, destination)
 
     monkeypatch.setattr(os, "rename", failing)
-    with pytest.raises(OSError, match="no"), published_directory(target):
+    with pytest.raises(OSError, match="no"), published_directory(target, "old"):
         pass
     assert (target / "old").read_text() == "1"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_folder_of_somebody_else_is_not_replaced(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with (
+        pytest.raises(UsageError, match=r"holds files but no manifest\.json"),
+        published_directory(tmp_path, "manifest.json"),
+    ):
+        pass
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+@pytest.mark.faults
+def test_a_swap_that_was_killed_between_its_two_renames_is_undone(tmp_path):
+    old = tmp_path / ".out.0123abcd.old"
+    old.mkdir()
+    (old / "old").write_text("1")
+    with published_directory(tmp_path / "out", "old") as aside:
+        assert (tmp_path / "out" / "old").read_text() == "1"
+        (aside / "old").write_text("2")
+    assert (tmp_path / "out" / "old").read_text() == "2"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 

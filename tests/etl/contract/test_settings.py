@@ -116,7 +116,7 @@ def test_an_unknown_key_says_which_layer_it_is_in(tmp_path):
         ("sizes.share=half", "expected a number"),
         ("sizes.strict=1", "expected true or false"),
         ("sizes.days=[1, x]", r"'sizes.days\[1\]'"),
-        ("sizes.days=3", "expected a list"),
+        ("sizes.days={a: 1}", "expected a list"),
         ("sizes.options=x", "expected a mapping"),
         ("sizes=x", "expected a section with keys"),
         ("sizes.limit=0", "'sizes': limit must be at least 1"),
