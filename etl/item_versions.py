@@ -28,10 +28,12 @@ def described_items(references: DataFrame, items: DataFrame | None, categories: 
     """Distinct (item_id, item_version) with the export's columns of an item, each list in the configured order."""
     wanted = references.select("item_id", VERSION).distinct()
     if items is None:
-        empty_map = F.map_from_arrays(F.array().cast("array<string>"), F.array().cast("array<string>"))
-        found = wanted.withColumns(
-            {"text": F.lit(""), "categories": empty_map, "numerics": empty_map, "dense": empty_map}
-        )
+        no_names = F.array().cast("array<string>")
+        empty = {
+            name: F.map_from_arrays(no_names, F.array().cast(f"array<{kind}>"))
+            for name, kind in (("categories", "string"), ("numerics", "double"), ("dense", "array<float>"))
+        }
+        found = wanted.withColumns({"text": F.lit(""), **empty})
     else:
         found = wanted.join(items.withColumnRenamed("ds", VERSION), ["item_id", VERSION], "left")
     kinds = [F.coalesce(F.col("categories")[name].cast("string"), F.lit("")) for name in categories]

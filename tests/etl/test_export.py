@@ -13,6 +13,7 @@ from etl.contract import columns as c
 from etl.contract import manifest as m
 from etl.contract.dates import DateRange
 from etl.contract.errors import UsageError
+from etl.contract.manifest import FILE
 from etl.cross import cross_names
 from etl.errors import GateError, MissingDataError
 from etl.export import export_training_data, split_days

@@ -11,7 +11,7 @@ from etl.contract import columns as c
 from etl.contract.dates import DateRange, shift_ds
 from etl.errors import GateError, MissingDataError
 from etl.ingest import ingest_events
-from etl.interactions import build_interactions, run_steps, windowed_interactions
+from etl.interactions import build_interactions, interactions_from_totals, run_steps, windowed_interactions
 from etl.lake import Lake
 from etl.partials import interactions_daily, queries_daily
 from etl.plan import FRESH, STALE, lake_plan
@@ -200,9 +200,9 @@ def test_a_gate_that_fails_publishes_nothing(built, copied, monkeypatch):
     def broken(*arguments):
         from pyspark.sql import functions as F
 
-        return windowed_interactions(*arguments).withColumn("click_share_5d", F.lit(1.5))
+        return interactions_from_totals(*arguments).withColumn("click_share_5d", F.lit(1.5))
 
-    monkeypatch.setattr("etl.interactions.windowed_interactions", broken)
+    monkeypatch.setattr("etl.interactions.interactions_from_totals", broken)
     with pytest.raises(GateError, match=r"shares outside \[0, 1\]") as caught:
         build_interactions(lake, config, DateRange("2024-02-29", "2024-02-29"))
     assert caught.value.exit_code == 3
