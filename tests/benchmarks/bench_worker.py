@@ -54,11 +54,12 @@ def _model() -> tuple[torch.nn.Module, FeatureSpec]:
     torch.manual_seed(1)
     torch.set_num_threads(1)
     config = TrainConfig(dim=DIM)
+    hashing = {name: getattr(config, name) for name in ("text_buckets", "id_buckets", "category_buckets", "ngram")}
+    limits = {"max_text_features": config.max_text_features, "history_length": config.history_length}
+    columns = dict.fromkeys(("cross", "categories", "numerics", "dense"), ())
     spec = FeatureSpec(
-        heads=("engagement",), head_weights=(1.0,), actions=("impression", "click"), segments={}, cross=(),
-        categories=(), numerics=(), dense=(), dense_width=0, text_buckets=config.text_buckets, id_buckets=config.id_buckets,
-        category_buckets=config.category_buckets, ngram=3, max_text_features=64, history_length=50,
-    )  # fmt: skip
+        ("engagement",), (1.0,), ("impression", "click"), segments={}, dense_width=0, **columns, **hashing, **limits
+    )
     return get_model("interactrank")(spec, config, CrossScaling((), (), (), ()), NumericStatistics((), ())).eval(), spec
 
 
