@@ -105,6 +105,7 @@ def test_a_range_in_one_job_is_its_days_built_alone_to_the_last_bit(built):
         assert contents(alone) == contents(together)
 
 
+@pytest.mark.slow
 @settings(
     max_examples=4,
     deadline=None,
