@@ -145,7 +145,7 @@ def test_rows_that_get_lost_on_the_way_are_noticed():
 def test_a_catalogue_replaces_its_own_snapshot_only(copied):
     lake, config = copied(c.ITEMS, c.RUNS)
     day = DateRange(SNAPSHOTS[1], SNAPSHOTS[1])
-    written = ingest_catalogue(lake, items_frame(lake.spark, sample_items("x00")[:1]), c.ITEMS, config, day, "items")
+    [written] = ingest_catalogue(lake, items_frame(lake.spark, sample_items("x00")[:1]), c.ITEMS, config, day, "items")
     assert (written.rows, str(written.days)) == (1, SNAPSHOTS[1])
     counts = {row.ds: row["count"] for row in lake.read(c.ITEMS).groupBy("ds").count().collect()}
     assert counts == {SNAPSHOTS[0]: 5, SNAPSHOTS[1]: 1}
