@@ -121,7 +121,7 @@ def test_a_record_without_its_inputs_is_stale():
 def test_a_lake_that_was_just_built_is_fresh_throughout(built):
     steps = lake_plan(built.lake(), built.config, DAYS)
     assert {step.state for step in steps} == {FRESH}
-    assert len(steps) == 3 * len(DAYS)
+    assert len(steps) == 4 * len(DAYS)
     assert days_to_build(built.lake(), built.config, c.QUERIES_DAILY, DAYS) == []
 
 
