@@ -20,8 +20,9 @@ setup: $(STAMP) ## make .venv with the locked dependencies
 demo: $(STAMP) ## run the whole job on a scratch lake; ARGS="--source complete-journey"
 	@$(WITH_JAVA) $(BIN)/prerank demo $(ARGS)
 
+# Two workers of one Spark session each, and all of a group in one of them (see tests/conftest.py).
 test: $(STAMP) ## run the tests; ARGS="-m 'not slow'"
-	@$(WITH_JAVA) $(BIN)/python -m pytest $(ARGS)
+	@$(WITH_JAVA) $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

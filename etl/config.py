@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 
 from etl.contract.columns import IMPRESSION
 
+#: Families of columns of ``interactions``.
+FAMILIES = ("cnt", "share", "rate", "decay", "users")
+
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 
 
@@ -60,8 +63,10 @@ class InteractionsConfig:
     """Keep the best items of a query by decayed engagement; 0 keeps all."""
     lag_days: int = 0
     """A label of day D reads interactions of D-1-lag_days."""
-    rate_prior_impressions: float = 20.0
-    """How many impressions the next coarser level of the back-off chain is worth in a smoothed rate."""
+    families: tuple[str, ...] = FAMILIES
+    """Which columns the table has: what is written is what costs."""
+    rate_prior_impressions: float | None = None
+    """Impressions that the next coarser level is worth in a smoothed rate; null: estimated from the log, per action."""
     days_per_job: int = 7
     """How many ds a range builds in one Spark job; changes no value."""
 
@@ -74,7 +79,10 @@ class InteractionsConfig:
             raise ValueError("half_lives_days repeats a half-life")
         if self.min_users < 0 or self.top_items_per_query < 0 or self.lag_days < 0 or self.days_per_job < 1:
             raise ValueError("min_users, top_items_per_query and lag_days must be 0 or more, days_per_job 1 or more")
-        if self.rate_prior_impressions <= 0:
+        unknown = sorted(set(self.families) - set(FAMILIES))
+        if unknown or not self.families or len(set(self.families)) != len(self.families):
+            raise ValueError(f"families needs some of {', '.join(FAMILIES)}, each once")
+        if self.rate_prior_impressions is not None and self.rate_prior_impressions <= 0:
             raise ValueError("rate_prior_impressions must be above 0, or a pair without impressions has no rate")
 
     @property
@@ -118,9 +126,8 @@ class ExportConfig:
     """The last days of the range; the days before them are for training."""
 
     def __post_init__(self) -> None:
-        known = {"cnt", "share", "rate", "decay", "users"}
-        if not set(self.cross_families) <= known:
-            raise ValueError(f"cross_families: known are {', '.join(sorted(known))}")
+        if not set(self.cross_families) <= set(FAMILIES):
+            raise ValueError(f"cross_families: known are {', '.join(FAMILIES)}")
         if self.history_length < 1 or self.history_days < 1 or self.validation_days < 0 or self.test_days < 0:
             raise ValueError("history_length and history_days must be 1 or more, split days 0 or more")
 

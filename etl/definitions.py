@@ -9,6 +9,8 @@ from collections.abc import Callable
 from etl.config import EtlConfig
 from etl.contract import columns as c
 from etl.contract.settings import digest
+from etl.tiles import TILE_DAYS, table_of
+from etl.windows import figures_of
 
 
 def _events(config: EtlConfig) -> object:
@@ -21,18 +23,23 @@ def _daily(config: EtlConfig) -> object:
     return [1, sorted(config.events.actions), sorted(config.events.segments)]
 
 
+def _tiles(config: EtlConfig) -> object:
+    return [1, _daily(config), sorted(config.interactions.half_lives_days), figures_of(config).users]
+
+
 def _interactions(config: EtlConfig) -> object:
     settings = config.interactions
-    windows = [sorted(settings.windows_days), sorted(settings.half_lives_days)]
+    windows = [sorted(settings.windows_days), sorted(settings.half_lives_days), sorted(settings.families)]
     # The first half-life and the ranking head's actions choose the top items.
     ranking = [settings.half_lives_days[0], sorted(config.engagement_actions), settings.top_items_per_query]
-    return [1, _daily(config), windows, ranking, settings.min_users, settings.rate_prior_impressions]
+    return [2, _daily(config), windows, ranking, settings.min_users, settings.rate_prior_impressions]
 
 
 _DEFINITIONS: dict[str, Callable[[EtlConfig], object]] = {
     c.EVENTS: _events,
     c.INTERACTIONS_DAILY: _daily,
     c.QUERIES_DAILY: _daily,
+    **{table_of(length): _tiles for length in TILE_DAYS},
     c.INTERACTIONS: _interactions,
 }
 

@@ -1,29 +1,29 @@
-"""The interactions job: events -> daily partials -> the windowed table of each asked ds."""
+"""The interactions job: events -> daily partials -> tiles -> the windowed table of each asked ds."""
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable
+from typing import TypeAlias
 
-from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
+from pyspark.sql import DataFrame
 
 from etl.caching import Cached
 from etl.config import EtlConfig
 from etl.contract import columns as c
-from etl.contract.dates import DateRange, ranges_of
+from etl.contract.dates import DateRange, day_number, ds_of_number, ranges_of
 from etl.contract.settings import digest
 from etl.definitions import definition_hash
 from etl.lake import Lake
+from etl.packed import packed_days, packed_parts
 from etl.partials import interactions_daily, queries_daily
-from etl.plan import DERIVED, Step, days_to_build, require_source
+from etl.plan import DERIVED, FRESH, TILES, Step, lake_plan, require_source
+from etl.priors import priors
 from etl.quality.gate import gate
 from etl.quality.profiles import profile
-from etl.ratios import with_shares_and_rates
 from etl.runs import Run
-from etl.support import supported
-from etl.windows import at_each_ds, ds_of, pair_windows, query_windows
+from etl.tiles import TILE_DAYS, covers
+from etl.windows import figures_of, tiles, windowed
 from etl.write import Output, Written, replace_partitions
 
-Tick = Callable[[str], None]
+Tick: TypeAlias = Callable[[str], None]
 """Told what has just been finished."""
 
 #: The daily partials, each with the columns of its grain beside ds.
@@ -33,94 +33,67 @@ DAILY = {
 }
 
 
-def windowed_interactions(
-    interactions_partials: DataFrame, queries_partials: DataFrame, days: DateRange, config: EtlConfig
-) -> DataFrame:
-    """The ``interactions`` table for ``days`` from daily partials that reach back over the longest window."""
-    pairs, queries = window_totals(interactions_partials, queries_partials, days, config)
-    return interactions_from_totals(pairs, queries, config)
-
-
-def window_totals(
-    interactions_partials: DataFrame, queries_partials: DataFrame, days: DateRange, config: EtlConfig
-) -> tuple[DataFrame, DataFrame]:
-    """Windowed counts of pairs and of queries at each of ``days``: what everything else is computed from."""
-    actions, settings = config.events.actions, config.interactions
-    aged_pairs = at_each_ds(interactions_partials, days, settings.longest_days)
-    aged_queries = at_each_ds(queries_partials, days, settings.longest_days)
-    return pair_windows(aged_pairs, actions, settings), query_windows(aged_queries, actions, settings)
-
-
-def interactions_from_totals(pairs: DataFrame, queries: DataFrame, config: EtlConfig) -> DataFrame:
-    """The columns of the table, for pairs with support. Reads ``pairs`` several times: hand it over persisted."""
-    settings = config.interactions
-    full = with_shares_and_rates(
-        pairs, queries, config.events.actions, settings.windows_days, settings.rate_prior_impressions
-    )
-    kept = supported(full, pairs, config.engagement_actions, settings)
-    return kept.select(*interaction_columns(config))
-
-
-def interaction_columns(config: EtlConfig) -> list[Column]:
-    """The columns of the table, in their order."""
-    actions, windows = config.events.actions, config.interactions.windows_days
-    values = [make(action, days) for make in (c.window_count, c.window_share, c.window_rate)
-              for action in actions for days in windows]  # fmt: skip
-    values += [c.decayed(action, half) for action in actions for half in config.interactions.half_lives_days]
-    values += [c.window_users(days) for days in windows]
-    return [ds_of().alias("ds"), *map(F.col, (*c.PAIR_KEY, *values))]
-
-
 def build_interactions(lake: Lake, config: EtlConfig, days: DateRange, tick: Tick = lambda done: None) -> list[Written]:
-    """Build ``interactions`` of ``days``, after the daily partials that it needs and that are missing or stale.
+    """Build ``interactions`` of ``days``, after the partials and tiles that it needs and that are missing or stale.
 
     Raises MissingDataError for days that were never ingested, GateError before a bad day is published.
     """
     require_source(lake, c.EVENTS, days)
-    reach = days.widen(before=config.interactions.longest_days - 1)
-    wanted = {table: days_to_build(lake, config, table, reach) for table in DAILY}
-    return _build(lake, config, {**wanted, c.INTERACTIONS: days.days()}, tick)
+    return run_steps(lake, config, lake_plan(lake, config, days, again=True), tick)
 
 
 def run_steps(lake: Lake, config: EtlConfig, steps: list[Step], tick: Tick = lambda done: None) -> list[Written]:
-    """Build exactly the tables and days of a plan's steps, sources first."""
-    return _build(lake, config, {table: [step.ds for step in steps if step.table == table] for table in DERIVED}, tick)
-
-
-def _build(lake: Lake, config: EtlConfig, days: Mapping[str, list[str]], tick: Tick) -> list[Written]:
+    """Build exactly what is not fresh of a plan's steps, sources first."""
     written = []
     for table in DERIVED:
-        write = _write_windows if table == c.INTERACTIONS else partial(_write_daily, table=table)
-        for span in ranges_of(days[table]):
-            for chunk in span.chunks(config.interactions.days_per_job):
-                written.append(write(lake, config, days=chunk))
-                tick(f"{table} {chunk}: {written[-1].rows} rows")
+        days = [step.ds for step in steps if step.table == table and step.state != FRESH]
+        for chunk in _chunks(table, days, config):
+            written.append(_write(lake, config, table, chunk))
+            tick(f"{table} {chunk}: {written[-1].rows} rows")
     return written
 
 
-def _write_daily(lake: Lake, config: EtlConfig, table: str, days: DateRange) -> Written:
-    aggregate, key = DAILY[table]
-    frame = aggregate(lake.read(c.EVENTS, days), config.events.actions, config.events.segments)
-    [written] = replace_partitions(lake, [Output(table, frame, days, key)], _run(lake, config, table, (c.EVENTS,)))
-    return written
+def _chunks(table: str, days: list[str], config: EtlConfig) -> list[DateRange]:
+    """What one Spark job and one commit build: a few days, or tiles in a row (under the first days of each)."""
+    if table not in TILES:
+        return [chunk for span in ranges_of(days) for chunk in span.chunks(config.interactions.days_per_job)]
+    length = TILE_DAYS[TILES.index(table)]
+    numbers = ranges_of([ds_of_number(day_number(ds) // length) for ds in days])
+    return [DateRange(*(ds_of_number(day_number(edge) * length) for edge in (row.start, row.end))) for row in numbers]
 
 
-def _write_windows(lake: Lake, config: EtlConfig, days: DateRange) -> Written:
-    reach = days.widen(before=config.interactions.longest_days - 1)
-    partials = lake.read(c.INTERACTIONS_DAILY, reach), lake.read(c.QUERIES_DAILY, reach)
+def _write(lake: Lake, config: EtlConfig, table: str, days: DateRange) -> Written:
+    if table in DAILY:
+        aggregate, key = DAILY[table]
+        frame = aggregate(lake.read(c.EVENTS, days), config.events.actions, config.events.segments)
+        return _publish(lake, config, Output(table, frame, days, key))
+    if table in TILES:
+        length = TILE_DAYS[TILES.index(table)]
+        daily = lake.read(c.INTERACTIONS_DAILY, days.widen(after=length - 1))
+        frame = tiles(packed_days(daily, figures_of(config)), length, config)
+        return _publish(lake, config, Output(table, frame, days, c.QUERY_KEY, placed=True))
     with Cached() as keep:
-        pairs, queries = window_totals(*partials, days, config)
-        frame = keep(interactions_from_totals(keep(pairs), keep(queries), config))
+        frame = keep(_windows(lake, config, days))
         gate(c.INTERACTIONS, profile(c.INTERACTIONS, frame, config), config)
-        run = _run(lake, config, c.INTERACTIONS, (c.INTERACTIONS_DAILY, c.QUERIES_DAILY))
-        [written] = replace_partitions(lake, [Output(c.INTERACTIONS, frame, days, c.PAIR_KEY)], run)
-    return written
+        return _publish(lake, config, Output(c.INTERACTIONS, frame, days, c.PAIR_KEY, placed=True))
 
 
-def _run(lake: Lake, config: EtlConfig, table: str, sources: tuple[str, ...]) -> Run:
-    return Run(
+def _windows(lake: Lake, config: EtlConfig, days: DateRange) -> DataFrame:
+    settings = config.interactions
+    parts = covers(days, settings.windows_days)
+    before = None
+    if "rate" in settings.families:
+        reach = days.widen(before=settings.longest_days - 1)
+        before = priors(lake.read(c.INTERACTIONS_DAILY, reach), days, config.events.actions, settings)
+    return windowed(packed_parts(lake, parts, figures_of(config)), parts, days, before, config)
+
+
+def _publish(lake: Lake, config: EtlConfig, output: Output) -> Written:
+    run = Run(
         job="interactions",
         config_hash=digest(config),
-        definition_hash=definition_hash(table, config),
-        inputs={source: lake.version(source) for source in sources},
+        definition_hash=definition_hash(output.table, config),
+        inputs={source: lake.version(source) for source in DERIVED[output.table]},
     )
+    [written] = replace_partitions(lake, [output], run)
+    return written

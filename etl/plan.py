@@ -5,7 +5,7 @@ source at that moment against the version in which each source day last changed.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pyspark.sql import functions as F
 
@@ -16,14 +16,17 @@ from etl.definitions import definition_hash
 from etl.errors import MissingDataError, OutdatedTableError
 from etl.lake import Lake
 from etl.runs import SUCCEEDED
+from etl.tiles import TILE_DAYS, cover, table_of
 
 FRESH, MISSING, STALE = "fresh", "missing", "stale"
 
+TILES = tuple(table_of(length) for length in TILE_DAYS)
 #: Derived tables in the order in which they are built, each with its sources.
 DERIVED = {
     c.INTERACTIONS_DAILY: (c.EVENTS,),
     c.QUERIES_DAILY: (c.EVENTS,),
-    c.INTERACTIONS: (c.INTERACTIONS_DAILY, c.QUERIES_DAILY),
+    **dict.fromkeys(TILES, (c.INTERACTIONS_DAILY,)),
+    c.INTERACTIONS: (c.INTERACTIONS_DAILY,),
 }
 
 
@@ -50,19 +53,34 @@ History = Mapping[str, Mapping[str, Built]]
 """table -> ds -> its last write."""
 
 
-def plan(history: History, config: EtlConfig, days: DateRange) -> list[Step]:
-    """Judge every derived table for ``days``, and the daily partials that their windows reach back to.
+def plan(history: History, config: EtlConfig, days: DateRange, again: bool = False) -> list[Step]:
+    """Judge every derived table for ``days``, and the partials and tiles that their windows are summed from.
 
     Days of ``days`` that were never ingested, or under another definition, appear as such: only their raw log can mend
-    them. The days before them, that their windows reach back to, appear where they were ingested.
+    them. The days before them, that their windows reach back to, appear where they were ingested; tiles appear where
+    a window that is not fresh reads them. ``again`` is for windows that are to be built whatever their state.
     """
-    reach = days.widen(before=config.interactions.longest_days - 1)
+    windows = config.interactions.windows_days
+    before = config.interactions.longest_days - 1
+    reach = days.widen(before)
     ingested = history.get(c.EVENTS, {})
     steps = [_judge_events(ds, ingested.get(ds), config) for ds in days]
-    for table, sources in DERIVED.items():
-        span = days if table == c.INTERACTIONS else reach
-        steps += [_judge(table, sources, ds, history, config, steps) for ds in span if ds in ingested]
-    return steps
+    for table in (c.INTERACTIONS_DAILY, c.QUERIES_DAILY):
+        steps += [_judge(table, DateRange(ds, ds), history, config, steps) for ds in reach if ds in ingested]
+    ends = [
+        _judge(
+            c.INTERACTIONS, DateRange(ds, ds).widen(before=config.interactions.longest_days - 1), history, config, steps
+        )
+        for ds in days
+        if ds in ingested
+    ]
+    if again:
+        ends = [replace(step, state=STALE, reason="asked for") if step.state == FRESH else step for step in ends]
+    parts = {part for step in ends if step.state != FRESH for part in cover(step.ds, windows) if len(part) > 1}
+    for length, table in zip(TILE_DAYS, TILES, strict=True):
+        whole = sorted((part for part in parts if len(part) == length), key=lambda part: part.start)
+        steps += [_judge(table, part, history, config, steps) for part in whole]
+    return steps + ends
 
 
 def read_history(lake: Lake, tables: Iterable[str]) -> History:
@@ -83,16 +101,8 @@ def read_history(lake: Lake, tables: Iterable[str]) -> History:
     return history
 
 
-def lake_plan(lake: Lake, config: EtlConfig, days: DateRange) -> list[Step]:
-    return plan(read_history(lake, (c.EVENTS, *DERIVED)), config, days)
-
-
-def days_to_build(lake: Lake, config: EtlConfig, table: str, days: DateRange) -> list[str]:
-    """The days of a daily partial that are missing or stale."""
-    history = read_history(lake, (c.EVENTS, table))
-    ingested = [ds for ds in days if ds in history[c.EVENTS]]
-    steps = [_judge(table, DERIVED[table], ds, history, config, []) for ds in ingested]
-    return [step.ds for step in steps if step.state != FRESH]
+def lake_plan(lake: Lake, config: EtlConfig, days: DateRange, again: bool = False) -> list[Step]:
+    return plan(read_history(lake, (c.EVENTS, *DERIVED)), config, days, again)
 
 
 def require_source(lake: Lake, table: str, days: DateRange) -> None:
@@ -114,27 +124,26 @@ def require_current(lake: Lake, config: EtlConfig, table: str, days: DateRange) 
         raise OutdatedTableError(table, DateRange(outdated[0], outdated[-1]))
 
 
-def _judge(
-    table: str, sources: tuple[str, ...], ds: str, history: History, config: EtlConfig, earlier: list[Step]
-) -> Step:
+def _judge(table: str, span: DateRange, history: History, config: EtlConfig, earlier: list[Step]) -> Step:
+    """The state of a table's rows that are made from the days of ``span``.
+
+    Tiles stand under the first of their days, everything else under the last.
+    """
+    ds = span.start if table in TILES else span.end
     built = history.get(table, {}).get(ds)
     if built is None:
         return Step(table, ds, MISSING, "never built")
     if built.definition_hash != definition_hash(table, config):
         return Step(table, ds, STALE, "its definition changed")
-    span = DateRange(ds, ds)
-    if table == c.INTERACTIONS:
-        span = span.widen(before=config.interactions.longest_days - 1)
-    for source in sources:
+    for source in DERIVED[table]:
+        seen = built.inputs.get(source, -1)
         for day in span:
             changed = history.get(source, {}).get(day)
-            if changed is not None and changed.version > built.inputs.get(source, -1):
-                seen = built.inputs.get(source, -1)
-                return Step(
-                    table, ds, STALE, f"{source} of {day} changed: version {changed.version}, built from {seen}"
-                )
+            if changed is not None and changed.version > seen:
+                reason = f"{source} of {day} changed: version {changed.version}, built from {seen}"
+                return Step(table, ds, STALE, reason)
     for step in earlier:
-        if step.state != FRESH and step.table in sources and step.ds in span:
+        if step.state != FRESH and step.table in DERIVED[table] and step.ds in span:
             return Step(table, ds, STALE, f"{step.table} of {step.ds} will be rebuilt")
     return Step(table, ds, FRESH, "built from the newest inputs")
 

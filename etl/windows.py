@@ -1,100 +1,132 @@
-"""Daily partials to windows: every count, decay and distinct-user figure of every asked ds in one pass.
+"""Packed parts to the windowed table and to tiles: Spark brings each query's rows together, the kernels add them up."""
 
-Decays are summed as whole numbers: a day's weight 0.5^(age / half-life) is rounded once to a fixed number of binary
-places, so that the sum does not depend on the order in which Spark meets the rows, and a rebuilt day is identical.
-"""
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 
-import math
-import operator
-from collections.abc import Sequence
-from datetime import date
-from functools import reduce
+import pyarrow as pa
+from pyspark.sql import DataFrame
 
-from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
-
-from etl.config import InteractionsConfig
+from etl.config import EtlConfig
 from etl.contract import columns as c
-from etl.contract.dates import DateRange, parse_ds
-from etl.users import users_by_window
+from etl.contract.dates import DateRange, ds_of_number
+from etl.kernels.batches import group_starts, whole_groups
+from etl.kernels.pairs import ITEMS
+from etl.kernels.rates import KEPT, QUERY_RATE, Priors, rates_of
+from etl.kernels.tables import Figures, Support, tile_of, windows_of
+from etl.packed import by_query, in_tile
 
-TARGET = "target_ds"
-AGE = "age_days"
-_EPOCH = date(1970, 1, 1).toordinal()
+Batches = Iterable[pa.RecordBatch]
 
-# Binary places left for the smallest weight of a block: half of 2^-31 of it is under the promised 1e-9.
-_WEIGHT_BITS = 31
-# Half-lives that one block of ages spans; 31 + 10 bits of weight leave 22 for a day's count.
-_BLOCK_HALF_LIVES = 10
+# Rows of one batch on its way back to Spark.
+_ROWS = 20_000
 
 
-def at_each_ds(daily: DataFrame, days: DateRange, longest_days: int) -> DataFrame:
-    """Pair every daily row with every asked ds whose longest window covers it: adds ``target_ds`` and ``age_days``.
+def figures_of(config: EtlConfig) -> Figures:
+    settings = config.interactions
+    return Figures(
+        actions=config.events.actions,
+        windows_days=tuple(sorted(settings.windows_days)),
+        half_lives_days=settings.half_lives_days,
+        shares="share" in settings.families,
+        users="users" in settings.families or settings.min_users > 1,
+    )
 
-    ``target_ds`` is a day number (days since 1970) for as long as rows are grouped by it; see ``ds_of``.
+
+def support_of(config: EtlConfig) -> Support:
+    settings = config.interactions
+    return Support(
+        engagement=tuple(c.decayed(action, settings.half_lives_days[0]) for action in config.engagement_actions),
+        min_users=settings.min_users,
+        top_items=settings.top_items_per_query,
+    )
+
+
+def interaction_columns(config: EtlConfig) -> dict[str, str]:
+    """The columns of ``interactions`` in their order, with their Spark types."""
+    settings, actions, windows = config.interactions, config.events.actions, config.interactions.windows_days
+    families = {
+        "cnt": {c.window_count(action, days): "bigint" for action in actions for days in windows},
+        "share": {c.window_share(action, days): "double" for action in actions for days in windows},
+        "rate": {c.window_rate(action, days): "double" for action in actions for days in windows},
+        "decay": {c.decayed(action, half): "double" for action in actions for half in settings.half_lives_days},
+        "users": {c.window_users(days): "bigint" for days in windows},
+    }
+    key = dict.fromkeys(("ds", *c.PAIR_KEY), "string")
+    return key | {name: kind for family in settings.families for name, kind in families[family].items()}
+
+
+def tile_columns(figures: Figures) -> dict[str, str]:
+    kinds = dict.fromkeys(("ds", *c.QUERY_KEY), "string") | {ITEMS: "array<string>"}
+    kinds |= dict.fromkeys(map(c.count, figures.actions), "array<bigint>") | dict.fromkeys(
+        figures.decays, "array<double>"
+    )
+    return kinds | ({c.USERS_SKETCH: "array<array<bigint>>"} if figures.users else {})
+
+
+def windowed(
+    packed: DataFrame, parts: Sequence[DateRange], days: DateRange, priors: Priors | None, config: EtlConfig
+) -> DataFrame:
+    """The rows of ``interactions`` of ``days`` from the packed rows of ``parts``, which cover their windows.
+
+    ``priors`` are needed for rates, None without that family.
     """
-    day = F.unix_date(F.to_date("ds"))
-    first, last = (parse_ds(ds).toordinal() - _EPOCH for ds in (days.start, days.end))
-    targets = F.sequence(F.greatest(day, F.lit(first)), F.least(day + F.lit(longest_days - 1), F.lit(last)))
-    covered = daily.where((day <= last) & (day > first - longest_days))
-    exploded = covered.withColumn(TARGET, F.explode(targets))
-    return exploded.withColumn(AGE, F.col(TARGET) - day)
+    columns = interaction_columns(config)
+    figures = figures_of(config)
+    support = support_of(config)
+    schema = columns if priors is None else _for_rates(columns, config)
+
+    def add_up(batches: Batches) -> Iterator[pa.RecordBatch]:
+        for table in whole_groups(batches, ["query_key"], size=ITEMS):
+            for rows in windows_of(table, parts, days, figures, support, priors):
+                yield from _batches(rows, schema)
+
+    rows = by_query(packed).mapInArrow(add_up, _ddl(schema))
+    return rows if priors is None else _rated(rows, priors, columns, config)
 
 
-def ds_of(target: str = TARGET) -> Column:
-    """The ds of a day number."""
-    return F.date_format(F.date_from_unix_date(target), "yyyy-MM-dd")
+def _rated(rows: DataFrame, priors: Priors, columns: dict[str, str], config: EtlConfig) -> DataFrame:
+    """Add the rates; a pair's tokens need every query of its item."""
+    figures = figures_of(config)
+
+    def smooth(batches: Batches) -> Iterator[pa.RecordBatch]:
+        for table in whole_groups(batches, ["item_id"]):
+            yield from _batches(rates_of(table, figures.actions, figures.windows_days, priors), columns)
+
+    return rows.repartition("item_id").sortWithinPartitions("item_id").mapInArrow(smooth, _ddl(columns))
 
 
-def pair_windows(aged: DataFrame, actions: Sequence[str], config: InteractionsConfig) -> DataFrame:
-    """(target_ds, pair, segment) -> counts per window, decays over the longest window, distinct users per window."""
-    decays = [
-        decayed_sum(c.count(action), half_life, config.longest_days).alias(c.decayed(action, half_life))
-        for action in actions
-        for half_life in config.half_lives_days
-    ]
-    key = (TARGET, *c.PAIR_KEY)
-    counts = aged.groupBy(*key).agg(*window_counts(actions, config.windows_days), *decays)
-    return counts.join(users_by_window(aged, key, AGE, config.windows_days), list(key))
+def tiles(packed: DataFrame, length: int, config: EtlConfig) -> DataFrame:
+    """The rows of the tiles of ``length`` days from the packed rows of all their days."""
+    figures = figures_of(config)
+
+    def merge(batches: Batches) -> Iterator[pa.RecordBatch]:
+        for table in whole_groups(batches, ["tile", "query_key"], size=ITEMS):
+            for rows in _by_tile(table):
+                first = rows["tile"][0].as_py()
+                days = DateRange(ds_of_number(first), ds_of_number(first + length - 1))
+                yield from _batches(tile_of(rows, days, figures), columns)
+
+    columns = tile_columns(figures)
+    return by_query(in_tile(packed, length), "tile").mapInArrow(merge, _ddl(columns))
 
 
-def query_windows(aged: DataFrame, actions: Sequence[str], config: InteractionsConfig) -> DataFrame:
-    """(target_ds, query, segment) -> counts per window: the denominators of shares."""
-    return aged.groupBy(TARGET, *c.QUERY_KEY).agg(*window_counts(actions, config.windows_days))
+def _for_rates(columns: dict[str, str], config: EtlConfig) -> dict[str, str]:
+    """What the rates are made from: every count, and two columns of their own; the rates come later."""
+    settings = config.interactions
+    counts = [c.window_count(action, days) for action in config.events.actions for days in settings.windows_days]
+    rates = {c.window_rate(action, days) for action in config.events.actions for days in settings.windows_days}
+    plain = {name: kind for name, kind in columns.items() if name not in rates}
+    return plain | dict.fromkeys(counts, "bigint") | {KEPT: "boolean", QUERY_RATE: "array<double>"}
 
 
-def window_counts(actions: Sequence[str], windows_days: Sequence[int]) -> list[Column]:
-    """Sums of daily counts; a window of w days holds the ages 0 to w-1."""
-    return [
-        F.coalesce(F.sum(_within(F.col(c.count(action)), days)), F.lit(0)).alias(c.window_count(action, days))
-        for action in actions
-        for days in windows_days
-    ]
+def _by_tile(table: pa.Table) -> Iterator[pa.Table]:
+    edges = [*group_starts(table, ["tile"]), table.num_rows]
+    return (table.slice(first, end - first) for first, end in pairwise(edges))
 
 
-def decayed_sum(count: str, half_life_days: int, longest_days: int) -> Column:
-    """Sum of count * 0.5^(age_days / half_life_days), within 1e-9 of the exact value, in any order of rows.
-
-    Ages are cut into blocks of 10 half-lives, each a whole-number sum with a scale of its own, so that old counts keep
-    their precision; the few blocks are then added in a fixed order.
-    """
-    span = _BLOCK_HALF_LIVES * half_life_days
-    blocks = [
-        _block_sum(count, half_life_days, range(first, min(first + span, longest_days)))
-        for first in range(0, longest_days, span)
-    ]
-    return reduce(operator.add, blocks)
+def _batches(table: pa.Table, columns: dict[str, str]) -> list[pa.RecordBatch]:
+    return table.select(list(columns)).to_batches(max_chunksize=_ROWS)
 
 
-def _block_sum(count: str, half_life_days: int, ages: range) -> Column:
-    # A whole number of places: ages that are multiples of the half-life weigh exactly 1, 1/2, 1/4 and so on.
-    bits = _WEIGHT_BITS + math.ceil(ages[-1] / half_life_days)
-    weights = F.array(*(F.lit(round(2.0 ** (bits - age / half_life_days))).cast("bigint") for age in ages))
-    age = F.col(AGE)
-    weight = F.when(age.between(ages[0], ages[-1]), F.get(weights, age - ages[0])).otherwise(F.lit(0).cast("bigint"))
-    total = F.sum(F.coalesce(F.col(count), F.lit(0)) * weight)
-    return total.cast("double") * F.lit(2.0**-bits)
-
-
-def _within(value: Column, days: int) -> Column:
-    return F.when(F.col(AGE) < days, value)
+def _ddl(columns: dict[str, str]) -> str:
+    return ", ".join(f"`{name}` {kind}" for name, kind in columns.items())

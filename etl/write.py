@@ -23,8 +23,9 @@ from etl.runs import Run, runs_frame
 class Output:
     """What a table is to hold for ``days``.
 
-    ``key`` are the columns of the table's grain: they place and sort the rows. ``only`` narrows what is replaced to
-    rows with these column values. Rows of ``frame`` outside ``days`` are dropped: a writer answers for its days.
+    ``key`` are the columns of the table's grain: they place and sort the rows, unless these are ``placed`` already by
+    a hash of some of them. ``only`` narrows what is replaced to rows with these column values. Rows of ``frame``
+    outside ``days`` are dropped: a writer answers for its days.
     """
 
     table: str
@@ -32,6 +33,7 @@ class Output:
     days: DateRange
     key: Sequence[str]
     only: Mapping[str, str] = field(default_factory=dict)
+    placed: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,9 @@ def replace_partitions(lake: Lake, outputs: Sequence[Output], run: Run) -> list[
 
 def _replace(lake: Lake, output: Output, run: Run) -> Written:
     days, table = output.days, output.table
-    files = max(1, int(lake.spark.conf.get("spark.sql.shuffle.partitions") or 1) // len(days))
-    bucket = F.pmod(F.xxhash64(*output.key), F.lit(files))
     counted = Observation()
     rows = output.frame.where(_within(days, output.only)).observe(counted, F.count(F.lit(1)).alias("rows"))
-    placed = rows.repartition(files * len(days), "ds", bucket).sortWithinPartitions("ds", *output.key)
+    placed = rows if output.placed else _placed(lake, rows, output)
     where = " AND ".join([f"ds >= '{days.start}'", f"ds <= '{days.end}'", *map(_equals, output.only.items())])
     _commit(lake, placed, table, mode="overwrite", options={"replaceWhere": where, "userMetadata": run.run_id})
     lake.refresh(table)
@@ -71,6 +71,12 @@ def _replace(lake: Lake, output: Output, run: Run) -> Written:
     if found != counted.get["rows"]:
         raise WriteVerificationError(table, days, counted.get["rows"], found)
     return Written(table, days, lake.version(table), found)
+
+
+def _placed(lake: Lake, rows: DataFrame, output: Output) -> DataFrame:
+    files = max(1, int(lake.spark.conf.get("spark.sql.shuffle.partitions") or 1) // len(output.days))
+    bucket = F.pmod(F.xxhash64(*output.key), F.lit(files))
+    return rows.repartition(files * len(output.days), "ds", bucket).sortWithinPartitions("ds", *output.key)
 
 
 def _within(days: DateRange, only: Mapping[str, str]) -> Column:

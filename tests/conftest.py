@@ -7,6 +7,17 @@ import pytest
 
 from etl.config import EtlConfig, LakeConfig
 
+#: Costly to build, so that all tests which use it run in one worker.
+_SHARED = "built"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins first; tests of one file, or around one costly fixture, stay in one worker."""
+    items.sort(key=lambda item: "slow" not in item.keywords)
+    for item in items:
+        group = _SHARED if _SHARED in getattr(item, "fixturenames", ()) else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+
 
 @pytest.fixture(scope="session")
 def spark() -> Iterator["SparkSession"]:  # noqa: F821

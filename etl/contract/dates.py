@@ -7,6 +7,8 @@ from itertools import pairwise
 
 from etl.contract.errors import UsageError
 
+_EPOCH = date(1970, 1, 1).toordinal()
+
 
 def parse_ds(text: str) -> date:
     """``yyyy-mm-dd`` to a date; UsageError for anything else (an unrendered template, for one)."""
@@ -22,6 +24,15 @@ def parse_ds(text: str) -> date:
 def shift_ds(ds: str, days: int) -> str:
     """The ds that lies ``days`` after (before, if negative) ``ds``."""
     return (parse_ds(ds) + timedelta(days=days)).isoformat()
+
+
+def day_number(ds: str) -> int:
+    """Days since 1970-01-01."""
+    return parse_ds(ds).toordinal() - _EPOCH
+
+
+def ds_of_number(number: int) -> str:
+    return date.fromordinal(number + _EPOCH).isoformat()
 
 
 @dataclass(frozen=True)

@@ -52,13 +52,16 @@ ITEMS = tuple(f"i{number}" for number in range(6))
 USERS = (("u1", "US", "female"), ("u2", "US", None), ("u3", "", "male"), ("u4", None, None), ("007", "DE", "female"))
 
 
-def small_config(root: Path | str = "unused", **interactions: Any) -> EtlConfig:
+def small_config(
+    root: Path | str = "unused", segments: tuple[str, ...] = ("country", "gender"), **interactions: Any
+) -> EtlConfig:
     """Three actions, two segments, short windows: every rule shows within a week."""
     settings = {"windows_days": (2, 5), "half_lives_days": (2, 3), "rate_prior_impressions": 4.0, **interactions}
     return EtlConfig(
         lake=LakeConfig(root=str(root)),
         events=EventsConfig(
             actions=("impression", "click", "purchase"),
+            segments=segments,
             max_query_chars=40,
             max_events_per_user_day=24,
             max_reject_share=0.6,

@@ -7,10 +7,11 @@ import pytest
 from etl.config import EtlConfig, HeadConfig
 from etl.contract import columns as c
 from etl.definitions import definition_hash
+from etl.plan import TILES
 
-TABLES = (c.EVENTS, c.INTERACTIONS_DAILY, c.QUERIES_DAILY, c.INTERACTIONS, c.ITEMS)
+TABLES = (c.EVENTS, c.INTERACTIONS_DAILY, c.QUERIES_DAILY, *TILES, c.INTERACTIONS, c.ITEMS)
 DAILY = {c.INTERACTIONS_DAILY, c.QUERIES_DAILY}
-DERIVED = DAILY | {c.INTERACTIONS}
+DERIVED = DAILY | {c.INTERACTIONS, *TILES}
 BUY = HeadConfig("buy", ("purchase",))
 
 
@@ -36,7 +37,9 @@ def changed(section: str, **values) -> set[str]:
         ("events", {"max_reject_share": 0.1}, set()),
         ("interactions", {"windows_days": (7, 30)}, {c.INTERACTIONS}),
         ("interactions", {"windows_days": (90, 7, 30)}, set()),
-        ("interactions", {"half_lives_days": (14, 30)}, {c.INTERACTIONS}),
+        ("interactions", {"half_lives_days": (14, 30)}, {c.INTERACTIONS, *TILES}),
+        ("interactions", {"families": ("cnt", "users")}, {c.INTERACTIONS}),
+        ("interactions", {"families": ("cnt",)}, {c.INTERACTIONS, *TILES}),
         ("interactions", {"min_users": 2}, {c.INTERACTIONS}),
         ("interactions", {"top_items_per_query": 10}, {c.INTERACTIONS}),
         ("interactions", {"rate_prior_impressions": 1.0}, {c.INTERACTIONS}),

@@ -4,17 +4,20 @@ import dataclasses
 import random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from pyspark.sql import functions as F
 
 from etl.contract import columns as c
-from etl.contract.dates import DateRange, shift_ds
+from etl.contract.dates import DateRange
 from etl.errors import GateError, MissingDataError
 from etl.ingest import ingest_events
-from etl.interactions import build_interactions, interactions_from_totals, run_steps, windowed_interactions
+from etl.interactions import build_interactions, run_steps
 from etl.lake import Lake
-from etl.partials import interactions_daily, queries_daily
-from etl.plan import FRESH, STALE, lake_plan
+from etl.packed import packed_days
+from etl.partials import interactions_daily
+from etl.plan import FRESH, STALE, TILES, lake_plan
+from etl.priors import priors
+from etl.tiles import covers
+from etl.windows import figures_of, windowed
 from tests.etl import reference
 from tests.etl.logs import DAYS, EMPTY_DAY, QUERIES, contents, events_frame, random_log, raw_log, raw_row, small_config
 
@@ -33,12 +36,20 @@ def assert_same_rows(rows, events, ds, config):
         assert values == pytest.approx(row, rel=1e-9, abs=0), key
 
 
-def windowed(spark, events, days, config):
+def windowed_log(spark, events, days, config):
     """The table without writing anything."""
     frame = events_frame(spark, events)
     segments, actions = config.events.segments, config.events.actions
-    partials = interactions_daily(frame, actions, segments), queries_daily(frame, actions, segments)
-    return windowed_interactions(*partials, days, config)
+    return windowed_days(interactions_daily(frame, actions, segments), days, config)
+
+
+def windowed_days(daily, days, config):
+    """Windows that are too short for tiles."""
+    parts = covers(days, config.interactions.windows_days)
+    assert {len(part) for part in parts} == {1}
+    daily = daily.where(F.col("ds").isin([part.start for part in parts]))
+    before = priors(daily, days, config.events.actions, config.interactions)
+    return windowed(packed_days(daily, figures_of(config)), parts, days, before, config)
 
 
 def test_every_value_of_every_day_is_that_of_the_reference(built):
@@ -78,7 +89,7 @@ def test_the_columns_are_the_contract(built):
 def test_support_windows_and_priors_follow_the_settings(built, settings_):
     config = small_config(**settings_)
     days = DateRange("2024-02-29", "2024-03-01")
-    rows = windowed(built.spark, built.events, days, config).collect()
+    rows = windowed_log(built.spark, built.events, days, config).collect()
     for ds in days:
         assert_same_rows(rows, built.events, ds, config)
 
@@ -87,7 +98,9 @@ def test_an_event_leaves_a_window_on_the_day_its_age_is_the_window(spark):
     config = small_config(windows_days=(2, 3))
     events = reference.kept([raw_row("2024-02-28T00:00:00Z", action="click")], DAYS, config)
     rows = (
-        windowed(spark, events, DateRange("2024-02-27", "2024-03-02"), config).where("segment_name = 'all'").collect()
+        windowed_log(spark, events, DateRange("2024-02-27", "2024-03-02"), config)
+        .where("segment_name = 'all'")
+        .collect()
     )
     assert {row.ds: (row.click_cnt_2d, row.click_cnt_3d) for row in rows} == {
         "2024-02-28": (1, 1),
@@ -98,33 +111,46 @@ def test_an_event_leaves_a_window_on_the_day_its_age_is_the_window(spark):
 
 def test_a_range_in_one_job_is_its_days_built_alone_to_the_last_bit(built):
     lake = built.lake()
-    pairs, queries = lake.read(c.INTERACTIONS_DAILY), lake.read(c.QUERIES_DAILY)
+    daily = lake.read(c.INTERACTIONS_DAILY)
     for ds in ("2024-02-29", "2024-03-03"):
-        alone = windowed_interactions(pairs.repartition(3), queries.repartition(3), DateRange(ds, ds), built.config)
+        alone = windowed_days(daily.repartition(3), DateRange(ds, ds), built.config)
         together = lake.read(c.INTERACTIONS, DateRange(ds, ds))
         assert contents(alone) == contents(together)
 
 
-@pytest.mark.slow
-@settings(
-    max_examples=4,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-@given(
-    seed=st.integers(0, 2**31), gap=st.integers(1, 3), windows=st.sampled_from([(1, 4), (3,), (2, 5)]),
-    top=st.sampled_from([0, 1, 2]), min_users=st.sampled_from([0, 1, 2]),
-)  # fmt: skip
-def test_random_logs_agree_with_the_reference(spark, seed, gap, windows, top, min_users):
-    config = small_config(windows_days=windows, top_items_per_query=top, min_users=min_users)
-    days = [shift_ds(DAYS.start, gap * step) for step in range(3)]
-    events = reference.kept(random_log(days, 5, seed), DateRange(days[0], days[-1]), config)
-    asked = DateRange(days[1], shift_ds(days[1], 1))
-    rows = windowed(spark, events, asked, config).collect()
+def test_a_window_over_tiles_is_that_of_the_reference_and_a_changed_day_costs_its_own_tile_only(
+    spark, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("etl.ingest.gate", lambda *arguments: [])
+    config = small_config(tmp_path / "lake", windows_days=(2, 14))
+    lake, days = Lake(spark, config.lake.root), DateRange("2024-02-26", "2024-03-12")
+    log = random_log(days.days(), 3, seed=11)
+    ingest_events(lake, raw_log(spark, log), config, days, "log")
+    asked = DateRange("2024-03-11", "2024-03-12")
+    written = build_interactions(lake, config, asked)
+    # 2024-02-27 and every fourth day from there begin a tile; the first is older than the windows of the second day.
+    assert [(one.table, str(one.days)) for one in written if one.table in TILES] == [
+        ("interactions_tiles_4", "2024-02-27..2024-03-06"),
+    ]
+    rows = lake.read(c.INTERACTIONS).collect()
     for ds in asked:
-        assert_same_rows(rows, events, ds, config)
+        assert_same_rows(rows, reference.kept(log, days, config), ds, config)
+    day = DateRange("2024-03-02", "2024-03-02")
+    change = [raw_row("2024-03-02T10:00:00Z", query="new words", item_id="i1", action="click", country="FR")]
+    ingest_events(lake, raw_log(spark, change), config, day, "change")
+    steps = [(step.table, step.ds) for step in lake_plan(lake, config, asked) if step.state != FRESH]
+    assert steps == [
+        (c.INTERACTIONS_DAILY, day.start),
+        (c.QUERIES_DAILY, day.start),
+        ("interactions_tiles_4", "2024-03-02"),
+        (c.INTERACTIONS, "2024-03-11"),
+        (c.INTERACTIONS, "2024-03-12"),
+    ]
+    run_steps(lake, config, lake_plan(lake, config, asked))
+    log = [row for row in log if not row["ts"].startswith(day.start)] + change
+    rows = lake.read(c.INTERACTIONS).collect()
+    for ds in asked:
+        assert_same_rows(rows, reference.kept(log, days, config), ds, config)
 
 
 def test_any_query_text_is_counted_under_its_key(spark):
@@ -136,7 +162,7 @@ def test_any_query_text_is_counted_under_its_key(spark):
         for n, query in enumerate(queries)
     ]
     events = reference.kept(rows, DAYS, config)
-    assert_same_rows(windowed(spark, events, DateRange("2024-02-29", "2024-02-29"), config).collect(), events,
+    assert_same_rows(windowed_log(spark, events, DateRange("2024-02-29", "2024-02-29"), config).collect(), events,
                      "2024-02-29", config)  # fmt: skip
 
 
@@ -199,11 +225,9 @@ def test_a_gate_that_fails_publishes_nothing(built, copied, monkeypatch):
     versions = {table: lake.version(table) for table in (c.INTERACTIONS, c.RUNS)}
 
     def broken(*arguments):
-        from pyspark.sql import functions as F
+        return windowed(*arguments).withColumn("click_share_5d", F.lit(1.5))
 
-        return interactions_from_totals(*arguments).withColumn("click_share_5d", F.lit(1.5))
-
-    monkeypatch.setattr("etl.interactions.interactions_from_totals", broken)
+    monkeypatch.setattr("etl.interactions.windowed", broken)
     with pytest.raises(GateError, match=r"shares outside \[0, 1\]") as caught:
         build_interactions(lake, config, DateRange("2024-02-29", "2024-02-29"))
     assert caught.value.exit_code == 3

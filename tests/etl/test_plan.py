@@ -10,7 +10,7 @@ from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.definitions import definition_hash
 from etl.errors import MissingDataError
-from etl.plan import FRESH, MISSING, STALE, Built, days_to_build, lake_plan, plan, read_history, require_source
+from etl.plan import FRESH, MISSING, STALE, Built, lake_plan, plan, read_history, require_source
 from tests.etl.logs import DAYS, small_config
 
 CONFIG = small_config()
@@ -25,7 +25,7 @@ def built(table: str, version: int, **inputs: int) -> Built:
 def history(events: Mapping[str, int] | None = None) -> dict[str, dict[str, Built]]:
     """Everything built once, from version 1 of everything."""
     daily = {table: {ds: built(table, 1, events=1) for ds in D} for table in (c.INTERACTIONS_DAILY, c.QUERIES_DAILY)}
-    windows = {ds: built(c.INTERACTIONS, 1, interactions_daily=1, queries_daily=1) for ds in D}
+    windows = {ds: built(c.INTERACTIONS, 1, interactions_daily=1) for ds in D}
     return {c.EVENTS: {ds: built(c.EVENTS, 1) for ds in D}, **daily, c.INTERACTIONS: windows}
 
 
@@ -63,10 +63,10 @@ def test_earlier_days_that_were_never_ingested_do_not_appear():
 
 def test_a_day_that_was_never_built_is_missing_and_makes_its_windows_stale():
     past = history()
-    del past[c.QUERIES_DAILY][D[1]]
-    assert states(past) == {(c.QUERIES_DAILY, D[1]): MISSING, (c.INTERACTIONS, D[-1]): STALE}
-    assert reason(past, c.QUERIES_DAILY, D[1]) == "never built"
-    assert reason(past, c.INTERACTIONS, D[-1]) == f"queries_daily of {D[1]} will be rebuilt"
+    del past[c.INTERACTIONS_DAILY][D[1]]
+    assert states(past) == {(c.INTERACTIONS_DAILY, D[1]): MISSING, (c.INTERACTIONS, D[-1]): STALE}
+    assert reason(past, c.INTERACTIONS_DAILY, D[1]) == "never built"
+    assert reason(past, c.INTERACTIONS, D[-1]) == f"interactions_daily of {D[1]} will be rebuilt"
 
 
 def test_a_source_day_that_changed_makes_its_partials_stale_and_then_its_windows():
@@ -89,7 +89,7 @@ def test_a_rebuilt_partial_makes_the_windows_that_cover_it_stale():
 
 def test_a_window_ends_where_its_days_end():
     past = history()
-    past[c.INTERACTIONS][D[-1]] = built(c.INTERACTIONS, 3, interactions_daily=3, queries_daily=3)
+    past[c.INTERACTIONS][D[-1]] = built(c.INTERACTIONS, 3, interactions_daily=3)
     past[c.EVENTS]["2024-02-26"] = built(c.EVENTS, 9)
     past[c.INTERACTIONS_DAILY]["2024-02-26"] = built(c.INTERACTIONS_DAILY, 9, events=9)
     past[c.QUERIES_DAILY]["2024-02-26"] = built(c.QUERIES_DAILY, 9, events=9)
@@ -122,7 +122,6 @@ def test_a_lake_that_was_just_built_is_fresh_throughout(built):
     steps = lake_plan(built.lake(), built.config, DAYS)
     assert {step.state for step in steps} == {FRESH}
     assert len(steps) == 4 * len(DAYS)
-    assert days_to_build(built.lake(), built.config, c.QUERIES_DAILY, DAYS) == []
 
 
 @pytest.mark.spark
@@ -132,7 +131,7 @@ def test_history_holds_the_last_write_of_each_day_with_its_inputs(built):
     assert set(past[c.EVENTS]) == set(past[c.INTERACTIONS]) == set(DAYS)
     day = past[c.INTERACTIONS]["2024-02-29"]
     assert day.definition_hash == definition_hash(c.INTERACTIONS, built.config)
-    assert day.inputs == {table: lake.version(table) for table in (c.INTERACTIONS_DAILY, c.QUERIES_DAILY)}
+    assert day.inputs == {c.INTERACTIONS_DAILY: lake.version(c.INTERACTIONS_DAILY)}
     # The log's own path is an input without a version.
     assert past[c.EVENTS]["2024-02-29"].inputs == {}
 

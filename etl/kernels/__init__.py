@@ -1,0 +1,1 @@
+"""What runs inside a Spark worker: numpy over Arrow batches. Nothing here knows Spark, tables or paths."""

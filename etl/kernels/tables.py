@@ -1,0 +1,140 @@
+"""The two tables that packed rows become: the windows of a day, and a tile."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from etl.contract import columns as c
+from etl.contract.dates import DateRange
+from etl.kernels.pairs import ITEMS, Entries, Floats, Ints, Pairs, entries_of
+from etl.kernels.rates import KEPT, QUERY_RATE, Priors, pulled
+from etl.kernels.support import best_items
+from etl.kernels.users import hashes_of, merged_sketches, users_by_window
+from etl.kernels.windows import Reach, decayed_sum, seen, window_counts
+from etl.tiles import cover
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Which figures of a pair are computed."""
+
+    actions: tuple[str, ...]
+    windows_days: tuple[int, ...]
+    half_lives_days: tuple[int, ...]
+    shares: bool
+    users: bool
+
+    @property
+    def lists(self) -> list[str]:
+        """The columns of packed rows that they need."""
+        sketch = [c.USERS_SKETCH] if self.users else []
+        return [*map(c.count, self.actions), *self.decays, *sketch]
+
+    @property
+    def decays(self) -> list[str]:
+        return [c.decayed(action, half_life) for action in self.actions for half_life in self.half_lives_days]
+
+
+@dataclass(frozen=True)
+class Support:
+    """Which pairs are kept."""
+
+    engagement: tuple[str, ...]
+    """Decay columns whose sum says how good an item is for its query."""
+    min_users: int
+    top_items: int
+
+
+def windows_of(
+    table: pa.Table, parts: Sequence[DateRange], days: DateRange, figures: Figures, support: Support,
+    priors: Priors | None = None,
+) -> Iterator[pa.Table]:  # fmt: skip
+    """For each ds of ``days`` the rows of ``interactions`` of the queries in ``table``, which holds them whole.
+
+    With ``priors`` all pairs come, kept or not, with what etl.kernels.rates goes on from.
+    """
+    entries = entries_of(table, parts, figures.lists)
+    windows = sorted(figures.windows_days)
+    for ds in days:
+        reach = Reach.of(parts, cover(ds, windows), ds, windows)
+        yield _rows(entries, reach, ds, figures, support, priors)
+
+
+def _rows(
+    entries: Entries, reach: Reach, ds: str, figures: Figures, support: Support, priors: Priors | None
+) -> pa.Table:
+    windows, pairs = sorted(figures.windows_days), entries.pairs
+    counts = np.stack([window_counts(entries, reach, c.count(action)) for action in figures.actions], axis=1)
+    totals = _by_owner(pairs, counts)
+    values: dict[str, Ints | Floats] = _cells(c.window_count, counts, figures)
+    if figures.shares:
+        of_owner = totals[pairs.owner]
+        shares = np.divide(counts, of_owner, out=np.zeros(counts.shape), where=of_owner > 0)
+        values |= _cells(c.window_share, shares, figures)
+    for action in figures.actions:
+        for half_life in figures.half_lives_days:
+            values[c.decayed(action, half_life)] = decayed_sum(entries, reach, action, half_life)
+    known = seen(entries, reach)
+    kept = known.copy()
+    if figures.users:
+        users = users_by_window(hashes_of(entries, reach))
+        values |= {c.window_users(days): users[:, place] for place, days in enumerate(windows)}
+        kept &= users[:, -1] >= support.min_users
+    engagement = np.zeros(len(pairs))
+    for name in support.engagement:
+        engagement += values[name]
+    kept = best_items(pairs, engagement, kept, support.top_items)
+    chosen = np.flatnonzero(kept if priors is None else known)
+    columns = {name: pa.array(column[chosen]) for name, column in values.items()}
+    if priors is not None:
+        columns |= {KEPT: pa.array(kept[chosen]), QUERY_RATE: _query_rates(pairs, totals, ds, priors, figures, chosen)}
+    return pa.table({"ds": pa.array([ds] * len(chosen), pa.string()), **pairs.columns(chosen), **columns})
+
+
+def _cells(name: Callable[[str, int], str], values: Any, figures: Figures) -> dict[str, Any]:
+    """(P, A, W) values by column name."""
+    return {
+        name(action, days): values[:, row, column]
+        for row, action in enumerate(figures.actions)
+        for column, days in enumerate(sorted(figures.windows_days))
+    }
+
+
+def _by_owner(pairs: Pairs, counts: Ints) -> Ints:
+    """(Q, A, W) sums over the items of each query and segment."""
+    if not len(pairs):
+        return np.zeros((0, *counts.shape[1:]), dtype=np.int64)
+    return np.add.reduceat(counts, np.flatnonzero(np.diff(pairs.owner, prepend=-1)), axis=0)
+
+
+def _query_rates(pairs: Pairs, totals: Ints, ds: str, priors: Priors, figures: Figures, chosen: Ints) -> pa.ListArray:
+    """For rows under (all, '') the rates of their query, A times W of them; empty for others."""
+    shown = totals[:, figures.actions.index(c.IMPRESSION)] if c.IMPRESSION in figures.actions else totals[:, 0]
+    rates = pulled(totals, shown, priors.rate[ds][None], priors.strength[ds][None])
+    owner = pairs.owner[chosen]
+    everyone = pc.equal(pairs.owners["segment_name"], c.ALL_SEGMENT).to_numpy()[owner]
+    width = rates.shape[1] * rates.shape[2]
+    offsets = np.concatenate([[0], np.cumsum(everyone * width)]).astype(np.int32)
+    return pa.ListArray.from_arrays(offsets, rates[owner[everyone]].ravel())
+
+
+def tile_of(table: pa.Table, days: DateRange, figures: Figures) -> pa.Table:
+    """The daily packed rows of ``days`` merged to one per query and segment."""
+    parts = [DateRange(ds, ds) for ds in days]
+    entries = entries_of(table, parts, [name for name in figures.lists if name not in figures.decays])
+    reach, pairs = Reach.of(parts, parts, days.end, [len(days)]), entries.pairs
+    figures_of_pair: dict[str, pa.Array] = {ITEMS: pairs.items.take(pairs.item)}
+    for action in figures.actions:
+        figures_of_pair[c.count(action)] = pa.array(window_counts(entries, reach, c.count(action))[:, 0])
+        for half_life in figures.half_lives_days:
+            figures_of_pair[c.decayed(action, half_life)] = pa.array(decayed_sum(entries, reach, action, half_life))
+    if figures.users:
+        figures_of_pair[c.USERS_SKETCH] = merged_sketches(hashes_of(entries, reach))
+    offsets = pa.array(np.searchsorted(pairs.owner, np.arange(pairs.owners.num_rows + 1)), pa.int32())
+    lists = {name: pa.ListArray.from_arrays(offsets, values) for name, values in figures_of_pair.items()}
+    owners = {name: pairs.owners[name] for name in c.QUERY_KEY}
+    return pa.table({"ds": pa.array([days.start] * pairs.owners.num_rows, pa.string()), **owners, **lists})
