@@ -11,18 +11,21 @@ PIP_INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python -c constrain
 WITH_JAVA := JAVA_HOME="$$($(BIN)/python -m etl.java --fetch)" && export JAVA_HOME PATH="$(CURDIR)/$(BIN):$$PATH" &&
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench lock clean
+.PHONY: help setup demo test test-airflow lint format bench bench-interactions lock clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## make .venv with the locked dependencies
 demo: $(STAMP) ## run the whole job on a scratch lake; ARGS="--source complete-journey"
 	@$(WITH_JAVA) $(BIN)/prerank demo $(ARGS)
 
 # Two workers of one Spark session each, and all of a group in one of them (see tests/conftest.py).
-test: $(STAMP) ## run the tests; ARGS="-m 'not slow'"
-	@$(WITH_JAVA) $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+test: $(STAMP) ## run the tests but a day in Airflow; ARGS="-m 'not slow'"
+	@$(WITH_JAVA) $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder -m 'not (airflow and slow)' $(ARGS)
+
+test-airflow: $(STAMP) ## run a day in real Airflow and real spark-submit
+	@$(WITH_JAVA) $(BIN)/python -m pytest -m 'airflow and slow' $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy, import-linter
 	$(BIN)/ruff check .
@@ -36,6 +39,10 @@ format: $(STAMP) ## sort imports and format the code
 
 bench: $(BENCH_STAMP) ## install the bench extra and run tests/benchmarks
 	@$(WITH_JAVA) $(BIN)/python -m pytest tests/benchmarks -s -o python_files="bench_*.py test_*.py" $(ARGS)
+
+bench-interactions: $(BENCH_STAMP) ## a day's refresh against DuckDB, Polars and Spark; EVENTS=30000000
+	@$(WITH_JAVA) PRERANK_BENCH_EVENTS=$(EVENTS) $(BIN)/python -m pytest -q -s -o python_files="bench_*.py" \
+	  tests/benchmarks/bench_interactions.py
 
 lock: $(STAMP) ## write constraints.txt anew from setup.cfg
 	$(BIN)/uv pip compile --quiet --upgrade --all-extras setup.cfg --python-version 3.11 --no-annotate --no-header \

@@ -58,6 +58,9 @@ def add_verbs(subparsers: Any) -> None:
                         action="append", help="the table, or several [events and interactions]")  # fmt: skip
     add_days(parser)
     parser.set_defaults(run=run_check)
+    parser = subparsers.add_parser("forget", help="remove a user from every table, and say what to rebuild")
+    parser.add_argument("--user", required=True, metavar="ID", help="the user_id")
+    parser.set_defaults(run=run_forget)
 
 
 def add_days(parser: argparse.ArgumentParser) -> None:
@@ -178,6 +181,19 @@ def run_backfill(args: argparse.Namespace, context: Context) -> dict[str, Any]:
         context.log(f"left alone: {step.table} of {step.ds}: {step.reason}")
     run_steps(lake, context.config, steps, context.log)
     return {"built": [vars(step) for step in steps if step not in waiting], "waiting": [vars(s) for s in waiting]}
+
+
+def run_forget(args: argparse.Namespace, context: Context) -> dict[str, Any]:
+    from etl.forget import forget_user
+
+    done = forget_user(context.lake(), context.config, args.user)
+    next_steps = ["exports and models made before still know this user: make them again"]
+    if done.rebuild is not None:
+        next_steps.insert(0, f"prerank backfill --start-ds {done.rebuild.start} --end-ds {done.rebuild.end}")
+    if done.written:
+        next_steps.append("VACUUM the tables: their earlier versions still hold the rows")
+    written = [{**vars(one), "days": str(one.days)} for one in done.written]
+    return {"rows_removed": done.rows, "written": written, "next": next_steps if done.rows else []}
 
 
 def run_check(args: argparse.Namespace, context: Context) -> dict[str, Any]:

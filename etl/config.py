@@ -82,6 +82,8 @@ class InteractionsConfig:
         unknown = sorted(set(self.families) - set(FAMILIES))
         if unknown or not self.families or len(set(self.families)) != len(self.families):
             raise ValueError(f"families needs some of {', '.join(FAMILIES)}, each once")
+        if "rate" in self.families and "cnt" not in self.families:
+            raise ValueError("families: rate needs cnt, which the rates of unseen pairs are found from")
         if self.rate_prior_impressions is not None and self.rate_prior_impressions <= 0:
             raise ValueError("rate_prior_impressions must be above 0, or a pair without impressions has no rate")
 
@@ -156,6 +158,9 @@ class EtlConfig:
         if not self.heads:
             raise ValueError("heads needs at least one entry; the first is the ranking head")
         _check_names("head", tuple(head.name for head in self.heads))
+        absent = sorted(set(self.export.cross_families) - set(self.interactions.families))
+        if absent:
+            raise ValueError(f"export.cross_families has {', '.join(absent)}, which interactions.families leaves out")
         for head in self.heads:
             unknown = sorted(set(head.actions) - set(self.events.actions))
             if unknown:

@@ -10,7 +10,6 @@ from etl.config import EtlConfig
 from etl.contract import columns as c
 from etl.contract.settings import digest
 from etl.tiles import TILE_DAYS, table_of
-from etl.windows import figures_of
 
 
 def _events(config: EtlConfig) -> object:
@@ -24,7 +23,7 @@ def _daily(config: EtlConfig) -> object:
 
 
 def _tiles(config: EtlConfig) -> object:
-    return [1, _daily(config), sorted(config.interactions.half_lives_days), figures_of(config).users]
+    return [1, _daily(config), sorted(config.interactions.half_lives_days)]
 
 
 def _interactions(config: EtlConfig) -> object:

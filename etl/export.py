@@ -24,6 +24,8 @@ from etl.quality.export import check_export
 from etl.sources.errors import InputError
 from etl.training_frames import ExportFrames, training_frames
 
+_SOURCES = (c.EVENTS, c.INTERACTIONS, c.INTERACTIONS_DAILY, c.QUERIES_DAILY, c.ITEMS)
+
 # Readers load whole shards; a day above this is cut by a hash of its requests.
 _ROWS_PER_SHARD = 2_000_000
 
@@ -115,7 +117,7 @@ def _write(
         dense=settings.dense,
         shards=shards,
         positives=_positives(frames.rows, config),
-        sources={table: lake.version(table) for table in (c.EVENTS, c.INTERACTIONS, c.ITEMS) if table in lake.pinned},
+        sources={table: lake.version(table) for table in _SOURCES if table in lake.pinned},
         config_hash=digest(config),
         has_oracle=has_oracle,
         coverage_by_ds=coverage,

@@ -1,6 +1,6 @@
 """The interactions job: events -> daily partials -> tiles -> the windowed table of each asked ds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 from pyspark.sql import DataFrame
@@ -18,9 +18,10 @@ from etl.plan import DERIVED, FRESH, TILES, Step, lake_plan, require_source
 from etl.priors import priors
 from etl.quality.gate import gate
 from etl.quality.profiles import profile
+from etl.query_items import best_items, can_rank
 from etl.runs import Run
 from etl.tiles import TILE_DAYS, covers
-from etl.windows import figures_of, tiles, windowed
+from etl.windows import tile_figures, tiles, window_figures, windowed
 from etl.write import Output, Written, replace_partitions
 
 Tick: TypeAlias = Callable[[str], None]
@@ -45,37 +46,69 @@ def build_interactions(lake: Lake, config: EtlConfig, days: DateRange, tick: Tic
 def run_steps(lake: Lake, config: EtlConfig, steps: list[Step], tick: Tick = lambda done: None) -> list[Written]:
     """Build exactly what is not fresh of a plan's steps, sources first."""
     written = []
-    for table in DERIVED:
-        days = [step.ds for step in steps if step.table == table and step.state != FRESH]
-        for chunk in _chunks(table, days, config):
-            written.append(_write(lake, config, table, chunk))
-            tick(f"{table} {chunk}: {written[-1].rows} rows")
+    for job in _jobs([step for step in steps if step.state != FRESH], config):
+        for one in _run(lake, config, job):
+            written.append(one)
+            tick(f"{one.table} {one.days}: {one.rows} rows")
     return written
 
 
-def _chunks(table: str, days: list[str], config: EtlConfig) -> list[DateRange]:
-    """What one Spark job and one commit build: a few days, or tiles in a row (under the first days of each)."""
-    if table not in TILES:
-        return [chunk for span in ranges_of(days) for chunk in span.chunks(config.interactions.days_per_job)]
+Job: TypeAlias = list[tuple[str, DateRange]]
+"""Tables and days that are written by one run: they have the same sources and the same definition."""
+
+
+def _jobs(steps: list[Step], config: EtlConfig) -> Iterator[Job]:
+    size = config.interactions.days_per_job
+    for chunk in _chunks([step.ds for step in steps if step.table in DAILY], size):
+        days = {table: [step.ds for step in steps if step.table == table and step.ds in chunk] for table in DAILY}
+        yield [(table, span) for table in DAILY for span in ranges_of(days[table])]
+    tiles_ = [(table, span) for table in TILES for span in _rows_of_tiles(table, steps)]
+    if tiles_:
+        yield tiles_
+    for chunk in _chunks([step.ds for step in steps if step.table == c.INTERACTIONS], size):
+        yield [(c.INTERACTIONS, chunk)]
+
+
+def _chunks(days: list[str], size: int) -> list[DateRange]:
+    return [chunk for span in ranges_of(days) for chunk in span.chunks(size)]
+
+
+def _rows_of_tiles(table: str, steps: list[Step]) -> list[DateRange]:
+    """Tiles that follow each other, from the first day of the first to the first day of the last."""
     length = TILE_DAYS[TILES.index(table)]
-    numbers = ranges_of([ds_of_number(day_number(ds) // length) for ds in days])
-    return [DateRange(*(ds_of_number(day_number(edge) * length) for edge in (row.start, row.end))) for row in numbers]
+    places = [ds_of_number(day_number(step.ds) // length) for step in steps if step.table == table]
+    return [
+        DateRange(*(ds_of_number(day_number(edge) * length) for edge in (row.start, row.end)))
+        for row in ranges_of(places)
+    ]
 
 
-def _write(lake: Lake, config: EtlConfig, table: str, days: DateRange) -> Written:
+def _run(lake: Lake, config: EtlConfig, job: Job) -> list[Written]:
+    [hashed] = {definition_hash(table, config) for table, _ in job}
+    sources = sorted({source for table, _ in job for source in DERIVED[table]})
+    inputs = {source: lake.version(source) for source in sources}
+    run = Run("interactions", config_hash=digest(config), definition_hash=hashed, inputs=inputs)
+    with Cached() as keep:
+        outputs = [output for table, days in job for output in _outputs(lake, config, table, days, keep)]
+        return [one for one in replace_partitions(lake, outputs, run) if one.table != c.QUERY_ITEMS]
+
+
+def _outputs(lake: Lake, config: EtlConfig, table: str, days: DateRange, keep: Cached) -> list[Output]:
     if table in DAILY:
         aggregate, key = DAILY[table]
         frame = aggregate(lake.read(c.EVENTS, days), config.events.actions, config.events.segments)
-        return _publish(lake, config, Output(table, frame, days, key))
+        return [Output(table, frame, days, key)]
     if table in TILES:
         length = TILE_DAYS[TILES.index(table)]
         daily = lake.read(c.INTERACTIONS_DAILY, days.widen(after=length - 1))
-        frame = tiles(packed_days(daily, figures_of(config)), length, config)
-        return _publish(lake, config, Output(table, frame, days, c.QUERY_KEY, placed=True))
-    with Cached() as keep:
-        frame = keep(_windows(lake, config, days))
-        gate(c.INTERACTIONS, profile(c.INTERACTIONS, frame, config), config)
-        return _publish(lake, config, Output(c.INTERACTIONS, frame, days, c.PAIR_KEY, placed=True))
+        frame = tiles(packed_days(daily, tile_figures(config)), length, config)
+        return [Output(table, frame, days, c.QUERY_KEY, placed=True)]
+    frame = keep(_windows(lake, config, days))
+    gate(c.INTERACTIONS, profile(c.INTERACTIONS, frame, config), config)
+    windows = Output(c.INTERACTIONS, frame, days, c.PAIR_KEY, placed=True)
+    # The table that plans know comes last: where it stands, the other does too.
+    best = [Output(c.QUERY_ITEMS, best_items(frame, config), days, ("query_key",))] if can_rank(config) else []
+    return [*best, windows]
 
 
 def _windows(lake: Lake, config: EtlConfig, days: DateRange) -> DataFrame:
@@ -85,15 +118,4 @@ def _windows(lake: Lake, config: EtlConfig, days: DateRange) -> DataFrame:
     if "rate" in settings.families:
         reach = days.widen(before=settings.longest_days - 1)
         before = priors(lake.read(c.INTERACTIONS_DAILY, reach), days, config.events.actions, settings)
-    return windowed(packed_parts(lake, parts, figures_of(config)), parts, days, before, config)
-
-
-def _publish(lake: Lake, config: EtlConfig, output: Output) -> Written:
-    run = Run(
-        job="interactions",
-        config_hash=digest(config),
-        definition_hash=definition_hash(output.table, config),
-        inputs={source: lake.version(source) for source in DERIVED[output.table]},
-    )
-    [written] = replace_partitions(lake, [output], run)
-    return written
+    return windowed(packed_parts(lake, parts, window_figures(config)), parts, days, before, config)

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from etl.backoff import AS_OF, backoff_of
 from etl.caching import Cached
 from etl.config import EtlConfig
 from etl.contract import columns as c
 from etl.contract.dates import DateRange, shift_ds
-from etl.cross import AS_OF, with_cross
+from etl.cross import needs_backoff, with_cross
 from etl.histories import actions_of, as_lists, with_history_end
 from etl.item_versions import VERSION, described_items, version_of
 from etl.lake import Lake
@@ -57,7 +58,9 @@ def training_frames(
     users = _indexed(begun.select("user_id").distinct(), "user", "user_id")
     histories = _histories(actions, items, users, config)
     segments = {name: _segment_values(rows, name) for name in config.events.segments}
-    rows = with_cross(rows, lake.read(c.INTERACTIONS, days.shift(-1 - lag)), config)
+    seen = days.shift(-1 - lag)
+    backoff = backoff_of(lake, seen, config) if needs_backoff(config) else None
+    rows = with_cross(rows, lake.read(c.INTERACTIONS, seen), config, backoff)
     rows = rows.join(items.select("item", "item_id", VERSION), ["item_id", VERSION]).join(queries, "query_key")
     rows = _with_oracle(rows.join(users, "user_id"), oracle)
     of_requests = events.join(begun.select("request_id"), "request_id", "left_semi")

@@ -1,6 +1,7 @@
 """Packed parts to the windowed table and to tiles: Spark brings each query's rows together, the kernels add them up."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import pyarrow as pa
@@ -21,12 +22,20 @@ Batches = Iterable[pa.RecordBatch]
 _ROWS = 20_000
 
 
-def figures_of(config: EtlConfig) -> Figures:
+def tile_figures(config: EtlConfig) -> Figures:
+    """Everything that windows could need of a tile, whichever families are written today."""
     settings = config.interactions
-    return Figures(
-        actions=config.events.actions,
-        windows_days=tuple(sorted(settings.windows_days)),
-        half_lives_days=settings.half_lives_days,
+    windows = tuple(sorted(settings.windows_days))
+    return Figures(config.events.actions, windows, settings.half_lives_days, shares=False, users=True)
+
+
+def window_figures(config: EtlConfig) -> Figures:
+    """What the configured families and limits need."""
+    settings = config.interactions
+    ranked = settings.half_lives_days[:1] if settings.top_items_per_query else ()
+    return replace(
+        tile_figures(config),
+        half_lives_days=settings.half_lives_days if "decay" in settings.families else ranked,
         shares="share" in settings.families,
         users="users" in settings.families or settings.min_users > 1,
     )
@@ -35,7 +44,9 @@ def figures_of(config: EtlConfig) -> Figures:
 def support_of(config: EtlConfig) -> Support:
     settings = config.interactions
     return Support(
-        engagement=tuple(c.decayed(action, settings.half_lives_days[0]) for action in config.engagement_actions),
+        engagement=tuple(c.decayed(action, settings.half_lives_days[0]) for action in config.engagement_actions)
+        if settings.top_items_per_query
+        else (),
         min_users=settings.min_users,
         top_items=settings.top_items_per_query,
     )
@@ -71,7 +82,7 @@ def windowed(
     ``priors`` are needed for rates, None without that family.
     """
     columns = interaction_columns(config)
-    figures = figures_of(config)
+    figures = window_figures(config)
     support = support_of(config)
     schema = columns if priors is None else _for_rates(columns, config)
 
@@ -86,7 +97,7 @@ def windowed(
 
 def _rated(rows: DataFrame, priors: Priors, columns: dict[str, str], config: EtlConfig) -> DataFrame:
     """Add the rates; a pair's tokens need every query of its item."""
-    figures = figures_of(config)
+    figures = window_figures(config)
 
     def smooth(batches: Batches) -> Iterator[pa.RecordBatch]:
         for table in whole_groups(batches, ["item_id"]):
@@ -97,7 +108,7 @@ def _rated(rows: DataFrame, priors: Priors, columns: dict[str, str], config: Etl
 
 def tiles(packed: DataFrame, length: int, config: EtlConfig) -> DataFrame:
     """The rows of the tiles of ``length`` days from the packed rows of all their days."""
-    figures = figures_of(config)
+    figures = tile_figures(config)
 
     def merge(batches: Batches) -> Iterator[pa.RecordBatch]:
         for table in whole_groups(batches, ["tile", "query_key"], size=ITEMS):

@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 from etl.contract import columns as c
 from models.features import FeatureSpec
 from models.fusion import Fusion
-from scoring.folded import with_cross_score
+from scoring.folded import Rates, with_cross_score
 
 
 def scoring_pairs(candidates: DataFrame, item_rows: DataFrame) -> DataFrame:
@@ -21,10 +21,11 @@ def scoring_pairs(candidates: DataFrame, item_rows: DataFrame) -> DataFrame:
 
 def scoring_requests(
     candidates: DataFrame, pairs: DataFrame, interactions: DataFrame, fusion: Fusion, spec: FeatureSpec,
-    histories: DataFrame,
+    histories: DataFrame, rates: Rates | None,
 ) -> DataFrame:  # fmt: skip
     """One row per request of ``candidates``, also of those without a known item; lists are in the order of item_id."""
-    scored = with_cross_score(pairs.where("item_row IS NOT NULL"), interactions, fusion.terms(), fusion.constant())
+    known = pairs.where("item_row IS NOT NULL")
+    scored = with_cross_score(known, interactions, fusion.terms(), fusion.constant(), rates)
     entry = F.struct("item_id", "item_row", "cross")
     lists = scored.groupBy("request_id").agg(F.array_sort(F.collect_list(entry)).alias("entries"))
     values = [F.coalesce(F.col("segments")[name], F.lit("")) for name in spec.segments]

@@ -1,7 +1,7 @@
 """The scoring job: the candidate sets of a ds through a model -> ``scores``."""
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from etl.backoff import AS_OF, backoff_of, pair_rates, rate_cells
 from etl.catalogues import snapshot_days
 from etl.contract import columns as c
 from etl.contract.dates import DateRange, shift_ds
@@ -19,11 +20,12 @@ from etl.lake import Lake
 from etl.plan import require_current
 from etl.runs import Run
 from etl.write import Output, replace_partitions
-from models.fusion import LinearFusionRanker
+from models.fusion import LinearFusionRanker, Term
 from models.model_dir import LoadedModel, load
 from scoring.config import PrerankConfig
 from scoring.embed import BUCKETS, VECTORS, embed_items, open_model, shipped_matrix, write_matrix
 from scoring.errors import ScoringError
+from scoring.folded import Rates
 from scoring.request_lists import recent_actions, scoring_pairs, scoring_requests
 from scoring.worker import Requests, rank
 
@@ -117,8 +119,18 @@ def _requests(
     assert isinstance(loaded.model, LinearFusionRanker)
     reach = DateRange(shift_ds(ds, -config.export.history_days), shift_ds(ds, -1))
     histories = recent_actions(lake.read(c.EVENTS, reach), candidates, item_rows, spec.actions, ds, spec.history_length)
-    interactions = lake.read(c.INTERACTIONS, DateRange(as_of, as_of))
-    return scoring_requests(candidates, pairs, interactions, loaded.model.fusion(), spec, histories)
+    interactions, fusion = lake.read(c.INTERACTIONS, DateRange(as_of, as_of)), loaded.model.fusion()
+    rates = _rates(lake, config, as_of, fusion.terms(), pairs)
+    return scoring_requests(candidates, pairs, interactions, fusion, spec, histories, rates)
+
+
+def _rates(lake: Lake, config: PrerankConfig, as_of: str, terms: Sequence[Term], pairs: DataFrame) -> Rates | None:
+    """Those of every pair to be scored, if the model reads any."""
+    names = [c.window_rate(action, days) for action, days in rate_cells(config)]
+    if not any(term.name.endswith(tuple(f"__{name}" for name in names)) for term in terms):
+        return None
+    asked = pairs.where("item_row IS NOT NULL").select(F.lit(as_of).alias(AS_OF), "query_key", "item_id").distinct()
+    return Rates(pair_rates(asked, backoff_of(lake, DateRange(as_of, as_of), config)).drop(AS_OF), names)
 
 
 def _ranked(requests: DataFrame, model_dir: str, prefix: str, config: PrerankConfig, loaded: LoadedModel) -> DataFrame:

@@ -37,6 +37,8 @@ def lines_of(result: dict[str, Any]) -> str:
             lines += [key, *(f"  {line}" for line in lines_of(value).splitlines())]
         elif isinstance(value, list) and value and isinstance(value[0], dict):
             lines += [key, *(f"  {line}" for line in table_of(value, "").splitlines())]
+        elif isinstance(value, list) and value:
+            lines += [key, *(f"  {line}" for line in value)]
         else:
             lines.append(f"{key:<{width}}  {value}")
     return "\n".join(lines)

@@ -34,6 +34,13 @@ def spark() -> Iterator["SparkSession"]:  # noqa: F821
                 # A short run never earns back what the second compiler costs.
                 "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m",
                 "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
+                # For a handful of rows, writing and compiling Java takes longer than interpreting.
+                "spark.sql.codegen.wholeStage": "false",
+                "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+                # What the interface would show of finished queries fills a small heap.
+                "spark.sql.ui.retainedExecutions": "1",
+                "spark.ui.retainedJobs": "10",
+                "spark.ui.retainedStages": "10",
             }
         ),
         app="prerank-tests",

@@ -189,6 +189,27 @@ def rate(counts: Counts, key: PairKey, action: str, prior: float) -> float:
     return level
 
 
+def unseen_rates(
+    events: Sequence[Event], ds: str, kept: Iterable[PairKey], query: str, item: str, config: EtlConfig
+) -> dict[str, float]:
+    """The rates of a pair that the table of ds does not hold: global, query, and words over the pairs that it holds."""
+    held = {(one, thing) for one, thing, _, _ in kept}
+    rates = {}
+    for days in config.interactions.windows_days:
+        counts = Counts(events, ds, days, config)
+        known = Counts([e for e in events if (e["query_key"], e["item_id"]) in held], ds, days, config)
+        for action in config.events.actions:
+            level = counts.total[action] / counts.total["impression"] if counts.total["impression"] else 0.0
+            for done, seen in (
+                (counts.queries[query, "all", "", action], counts.queries[query, "all", "", "impression"]),
+                (known.of_words(query, item, action), known.of_words(query, item, "impression")),
+            ):
+                prior = config.interactions.rate_prior_impressions
+                level = (done + prior * level) / (seen + prior)
+            rates[f"{action}_rate_{days}d"] = level
+    return rates
+
+
 def interactions(events: Sequence[Event], ds: str, config: EtlConfig) -> dict[PairKey, dict[str, float]]:
     """The rows of ``interactions`` of one ds: pair and segment -> every value column."""
     settings, actions = config.interactions, config.events.actions
@@ -250,9 +271,7 @@ def begun(events: Iterable[Event], days: DateRange) -> dict[str, Event]:
 def training_rows(events: Sequence[Event], days: DateRange, config: EtlConfig) -> dict[tuple[str, str], dict[str, Any]]:
     """(request_id, item_id) -> labels, position, history (item, action, seconds), cross features as of D-1-lag."""
     lag = config.interactions.lag_days
-    seen_by_day = {
-        ds: interactions(events, (date.fromisoformat(ds) - timedelta(days=1 + lag)).isoformat(), config) for ds in days
-    }
+    seen_by_day = {ds: interactions(events, as_of(ds, lag), config) for ds in days}
     oldest = (date.fromisoformat(days.start) - timedelta(days=config.export.history_days)).isoformat()
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for request_id, start in begun(events, days).items():
@@ -273,18 +292,27 @@ def training_rows(events: Sequence[Event], days: DateRange, config: EtlConfig) -
                 "labels": [int(bool(done & set(head.actions))) for head in config.heads],
                 "position": min((position for position in shown if position is not None), default=-1),
                 "history": [(e["item_id"], e["action"], micros(e["ts"]) // 1_000_000) for e in history],
-                "cross": cross(seen_by_day[start["ds"]], start, item, config),
+                "cross": cross(seen_by_day[start["ds"]], start, item, config, events, as_of(start["ds"], lag)),
             }
     return rows
 
 
-def cross(seen: dict[PairKey, dict[str, float]], start: Event, item: str, config: EtlConfig) -> dict[str, float]:
-    """Per segment (``all`` first) the pair's interactions and whether it has any; 0 without."""
+def as_of(ds: str, lag: int) -> str:
+    return (date.fromisoformat(ds) - timedelta(days=1 + lag)).isoformat()
+
+
+def cross(
+    seen: dict[PairKey, dict[str, float]], start: Event, item: str, config: EtlConfig, events: Sequence[Event], ds: str
+) -> dict[str, float]:
+    """Per segment (``all`` first) the pair's interactions and whether it has any; without, 0 but for rates."""
+    query = start["query_key"]
+    rates = seen.get((query, item, "all", "")) or unseen_rates(events, ds, seen, query, item, config)
+    rates = {name: value for name, value in rates.items() if "_rate_" in name}
     features: dict[str, float] = {}
     for name in ("all", *config.events.segments):
         value = "" if name == "all" else start["segments"].get(name)
         known = seen.get((start["query_key"], item, name, value))
         columns = next(iter(seen.values()), {})
-        features |= {f"{name}__{column}": (known or {}).get(column, 0.0) for column in columns}
+        features |= {f"{name}__{column}": (known or rates).get(column, 0.0) for column in (columns or rates)}
         features[f"{name}__has_history"] = float(known is not None)
     return features

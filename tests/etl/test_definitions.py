@@ -39,7 +39,6 @@ def changed(section: str, **values) -> set[str]:
         ("interactions", {"windows_days": (90, 7, 30)}, set()),
         ("interactions", {"half_lives_days": (14, 30)}, {c.INTERACTIONS, *TILES}),
         ("interactions", {"families": ("cnt", "users")}, {c.INTERACTIONS}),
-        ("interactions", {"families": ("cnt",)}, {c.INTERACTIONS, *TILES}),
         ("interactions", {"min_users": 2}, {c.INTERACTIONS}),
         ("interactions", {"top_items_per_query": 10}, {c.INTERACTIONS}),
         ("interactions", {"rate_prior_impressions": 1.0}, {c.INTERACTIONS}),

@@ -113,7 +113,9 @@ def test_the_manifest_says_what_is_there(built, rows):
     }
     assert manifest.segments == {"country": ("", "DE", "US"), "gender": ("", "female", "male")}
     assert manifest.sources == {table: lake.version(table) for table in manifest.sources}
-    assert manifest.sources.keys() == {c.EVENTS, c.INTERACTIONS, c.ITEMS}
+    assert manifest.sources.keys() == {
+        c.EVENTS, c.INTERACTIONS, c.INTERACTIONS_DAILY, c.QUERIES_DAILY, c.ITEMS,
+    }  # fmt: skip
     for ds, day in manifest.coverage_by_ds.items():
         own = [row["cross"]["all__has_history"] for row in rows.values() if row["ds"] == ds]
         assert (day["rows"], day["with_history"]) == (len(own), pytest.approx(sum(own) / len(own)))

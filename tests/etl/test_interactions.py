@@ -17,7 +17,7 @@ from etl.partials import interactions_daily
 from etl.plan import FRESH, STALE, TILES, lake_plan
 from etl.priors import priors
 from etl.tiles import covers
-from etl.windows import figures_of, windowed
+from etl.windows import tile_figures, windowed
 from tests.etl import reference
 from tests.etl.logs import DAYS, EMPTY_DAY, QUERIES, contents, events_frame, random_log, raw_log, raw_row, small_config
 
@@ -49,7 +49,7 @@ def windowed_days(daily, days, config):
     assert {len(part) for part in parts} == {1}
     daily = daily.where(F.col("ds").isin([part.start for part in parts]))
     before = priors(daily, days, config.events.actions, config.interactions)
-    return windowed(packed_days(daily, figures_of(config)), parts, days, before, config)
+    return windowed(packed_days(daily, tile_figures(config)), parts, days, before, config)
 
 
 def test_every_value_of_every_day_is_that_of_the_reference(built):

@@ -12,7 +12,7 @@ from etl.kernels.pairs import DAYS, FIRST_DAY, ITEMS
 from etl.kernels.rates import Priors, rates_of
 from etl.kernels.tables import Figures, tile_of, windows_of
 from etl.tiles import covers
-from etl.windows import figures_of, support_of
+from etl.windows import support_of, tile_figures, window_figures
 from tests.etl import reference
 
 SORTED = [*c.QUERY_KEY, FIRST_DAY, DAYS]
@@ -20,7 +20,7 @@ SORTED = [*c.QUERY_KEY, FIRST_DAY, DAYS]
 
 def packed_days(events: Iterable[reference.Event], days: Iterable[str], config: EtlConfig) -> pa.Table:
     """Daily partials of ``days`` as packed rows of one item; a user's hash is that of Python."""
-    wanted, figures = set(days), figures_of(config)
+    wanted, figures = set(days), tile_figures(config)
     rows = []
     for (ds, query, item, name, value), row in reference.daily_pairs(events, config).items():
         if ds in wanted:
@@ -34,7 +34,7 @@ def packed_days(events: Iterable[reference.Event], days: Iterable[str], config: 
 
 def packed_parts(events: Sequence[reference.Event], parts: Sequence[DateRange], config: EtlConfig) -> pa.Table:
     """The packed rows of single days and tiles."""
-    figures = figures_of(config)
+    figures = tile_figures(config)
     tables = [packed_days(events, [part.start for part in parts if len(part) == 1], config)]
     for part in parts:
         if len(part) > 1:
@@ -63,7 +63,7 @@ def windows(
     settings = config.interactions
     parts = covers(days, settings.windows_days)
     packed = packed_parts(events, parts, config)
-    tables = list(windows_of(packed, parts, days, figures_of(config), support_of(config), priors))
+    tables = list(windows_of(packed, parts, days, window_figures(config), support_of(config), priors))
     if priors is not None:
         whole = pa.concat_tables(tables)
         tables = [rates_of(whole, config.events.actions, sorted(settings.windows_days), priors)]

@@ -8,7 +8,7 @@ from etl.kernels.pairs import entries_of
 from etl.kernels.tables import tile_of
 from etl.kernels.windows import Reach, decayed_sum, seen, window_counts
 from etl.tiles import cover, covers
-from etl.windows import figures_of
+from etl.windows import tile_figures
 from tests.etl.kernels.packing import in_order, schema_of
 from tests.etl.logs import small_config
 
@@ -18,7 +18,7 @@ DS = "2024-03-01"
 def entries(parts: list[DateRange], clicks: dict[int, int], half_life: int):
     """One pair's clicks by age before DS, as the packed rows of ``parts``."""
     config = small_config(half_lives_days=(half_life,))
-    figures = figures_of(config)
+    figures = tile_figures(config)
     tables = []
     for part in parts:
         days = [ds for ds in part if day_number(DS) - day_number(ds) in clicks]
@@ -87,7 +87,7 @@ def test_decays_through_tiles_agree_with_the_formula_at_every_age(half_life, lon
 def test_an_empty_table_has_no_pairs():
     config = small_config()
     parts = cover(DS, (5,))
-    held = entries_of(schema_of(figures_of(config)).empty_table(), parts, [c.count("click")])
+    held = entries_of(schema_of(tile_figures(config)).empty_table(), parts, [c.count("click")])
     assert len(held.pairs) == 0
     assert window_counts(held, Reach.of(parts, parts, DS, (5,)), "click_cnt").shape == (0, 1)
     assert np.size(held.pair) == 0

@@ -1,0 +1,74 @@
+"""Forgetting a user: every day that holds rows of theirs is written again without them.
+
+What was made from those days is then older than its source, so that ``plan`` lists it and ``backfill`` makes it again.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pyspark.sql import functions as F
+
+from etl.config import EtlConfig
+from etl.contract import columns as c
+from etl.contract.dates import DateRange, ranges_of, shift_ds
+from etl.contract.settings import digest
+from etl.lake import Lake
+from etl.plan import read_history
+from etl.runs import Run
+from etl.write import Output, Written, replace_partitions
+
+#: Tables with a user_id, each with the columns that place its rows.
+HOLDERS = {
+    c.EVENTS: ("query_key", "event_id"),
+    c.EVENTS_REJECTED: ("reason",),
+    c.CANDIDATES: ("request_id",),
+    c.SCORES: ("model_version", "request_id"),
+}
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """What was written again, and the days whose interactions are to be built again, None where there are none."""
+
+    written: list[Written]
+    rows: int
+    rebuild: DateRange | None
+
+
+def forget_user(lake: Lake, config: EtlConfig, user_id: str) -> Forgotten:
+    """Remove a user's rows from every table that has a user_id; earlier versions keep them until VACUUM."""
+    written, rows = [], 0
+    touched: list[str] = []
+    for table in HOLDERS:
+        if not lake.exists(table):
+            continue
+        theirs = lake.read(table).where(F.col("user_id") == user_id).groupBy("ds").count()
+        held = {row.ds: row["count"] for row in theirs.toLocalIterator()}
+        rows += sum(held.values())
+        touched += held if table == c.EVENTS else []
+        written += [_without(lake, config, table, days, hashed, user_id) for days, hashed in _spans(lake, table, held)]
+    return Forgotten(written, rows, _dependent(lake, config, touched))
+
+
+def _without(lake: Lake, config: EtlConfig, table: str, days: DateRange, hashed: str, user_id: str) -> Written:
+    frame = lake.read(table, days).where(~F.col("user_id").eqNullSafe(user_id))
+    run = Run(job="forget", config_hash=digest(config), definition_hash=hashed, inputs={table: lake.version(table)})
+    [written] = replace_partitions(lake, [Output(table, frame, days, HOLDERS[table])], run)
+    return written
+
+
+def _spans(lake: Lake, table: str, held: dict[str, int]) -> Iterator[tuple[DateRange, str]]:
+    """Runs of days that were made under one definition: forgetting changes none of it."""
+    history = read_history(lake, (table,))[table]
+    hashes = {ds: history[ds].definition_hash if ds in history else "" for ds in held}
+    for hashed in sorted(set(hashes.values())):
+        for days in ranges_of([ds for ds, one in hashes.items() if one == hashed]):
+            yield days, hashed
+
+
+def _dependent(lake: Lake, config: EtlConfig, touched: list[str]) -> DateRange | None:
+    if not touched:
+        return None
+    last = shift_ds(max(touched), config.interactions.longest_days - 1)
+    built = [ds for ds in read_history(lake, (c.INTERACTIONS,))[c.INTERACTIONS] if min(touched) <= ds <= last]
+    return DateRange(min(built), max(built)) if built else None

@@ -1,0 +1,204 @@
+"""The daily refresh of the windowed table against recomputing it from all events, in one run on the same cores.
+
+    make bench-interactions                       30 million events, 90 days
+    make bench-interactions EVENTS=300000         the short form
+
+The peers read ``query_key, item_id, action, ds`` of the lake's own event files (so they are spared what ingest did) and
+write the same 16 windowed counts to Parquet; prerank builds the day's partials, the tiles that are due and the windows,
+passes its gate, commits to Delta and records the run. Spark is warm on both sides.
+"""
+
+import dataclasses
+import gc
+import json
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from etl.contract import columns as c
+from etl.contract.dates import DateRange, shift_ds
+from etl.interactions import build_interactions
+from etl.lake import Lake
+from etl.tiles import cover
+from tests.benchmarks.bench_lake import ACTIONS, END, SCRATCH, WINDOWS, lake_of
+
+EVENTS = int(os.environ.get("PRERANK_BENCH_EVENTS") or 30_000_000)
+GROWTH_EVENTS = EVENTS // 3
+DAYS = 90
+RESULTS = Path(__file__).parent / "results"
+DERIVED = (c.INTERACTIONS_DAILY, c.QUERIES_DAILY, "interactions_tiles_4", "interactions_tiles_16",
+           "interactions_tiles_64", c.INTERACTIONS)  # fmt: skip
+CELLS = [(action, days) for action in ACTIONS for days in WINDOWS]
+
+
+def test_refresh_of_a_day_against_recomputing_it(spark: SparkSession) -> None:
+    lake, config = lake_of(spark, EVENTS, DAYS)
+    for table in DERIVED:
+        shutil.rmtree(Path(lake.path(table)), ignore_errors=True)
+    yesterday, told = shift_ds(END, -1), _Laps()
+    one_pass = _seconds(lambda: _counted(lake.read(c.EVENTS)))
+    first = _seconds(lambda: build_interactions(lake, config, DateRange(yesterday, yesterday), told))
+    told.clear()
+    refresh = _seconds(lambda: build_interactions(lake, config, DateRange(END, END), told))
+    rows = lake.read(c.INTERACTIONS, DateRange(END, END)).count()
+    files, out = _event_files(lake), SCRATCH / "peers"
+    peers = {"duckdb": _duckdb, "polars": _polars, "spark": lambda files, out: _spark(lake, out)}
+    seconds = {}
+    for name, recompute in peers.items():
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir(parents=True)
+        gc.collect()
+        seconds[name] = _seconds(lambda run=recompute: run(files, out))
+        assert _parquet_rows(out) == rows, name
+    result = {
+        "events": lake.read(c.EVENTS).count(),
+        "days": DAYS,
+        "rows": rows,
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+        "refresh_s": refresh,
+        "steps_s": told.laps,
+        "peers_s": seconds,
+        "refresh_over_peer": {name: round(refresh / other, 3) for name, other in seconds.items()},
+        "first_build_s": first,
+        "one_pass_over_events_s": one_pass,
+        "first_build_over_pass": round(first / one_pass, 3),
+        "bytes_per_million_events": _bytes(lake),
+    }
+    _report("interactions", result)
+
+
+@pytest.mark.parametrize("longest", [30, 90, 365])
+def test_growth_with_the_window(spark: SparkSession, longest: int) -> None:
+    """The windows of one day, partials and tiles built: what a longer window costs."""
+    lake, config = lake_of(spark, GROWTH_EVENTS, 365)
+    windows = dataclasses.replace(config.interactions, windows_days=(7, longest))
+    config = dataclasses.replace(config, interactions=windows)
+    build_interactions(lake, config, DateRange(END, END))
+    before = _moved(spark)
+    seconds = _seconds(lambda: build_interactions(lake, config, DateRange(END, END)))
+    after = _moved(spark)
+    events = lake.read(c.EVENTS, DateRange(END, END).widen(before=longest - 1)).count()
+    result = {
+        "events_in_window": events,
+        "windows_s": seconds,
+        "parts": len(cover(END, (7, longest))),
+        "rows": lake.read(c.INTERACTIONS, DateRange(END, END)).count(),
+        **{name: after[name] - before[name] for name in before},
+    }
+    _report(f"growth_{longest}_days", result)
+
+
+def _moved(spark: SparkSession) -> dict[str, int]:
+    """Bytes read and rows shuffled by all stages so far."""
+    store = spark.sparkContext._jsc.sc().statusStore()
+    stages = store.stageList(None, False, False, spark.sparkContext._gateway.new_array(
+        spark.sparkContext._jvm.double, 0), None)  # fmt: skip
+    found = [stages.apply(place) for place in range(stages.size())]
+    return {
+        "bytes_read": sum(stage.inputBytes() for stage in found),
+        "rows_shuffled": sum(stage.shuffleWriteRecords() for stage in found),
+    }
+
+
+class _Laps:
+    """Seconds by step, as the job tells them."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def __call__(self, done: str) -> None:
+        now = time.perf_counter()
+        self.laps[done.rpartition(":")[0]] = round(now - self._last, 2)
+        self._last = now
+
+
+def _counted(events: Any) -> None:
+    """One pass over the raw events: every pair's counts, without windows, written nowhere."""
+    sums = [F.count_if(F.col("action") == action).alias(action) for action in ACTIONS]
+    events.groupBy("query_key", "item_id").agg(*sums).write.format("noop").mode("overwrite").save()
+
+
+def _event_files(lake: Lake) -> list[str]:
+    return sorted(path.removeprefix("file://") for path in lake.read(c.EVENTS).inputFiles())
+
+
+def _duckdb(files: list[str], out: Path) -> None:
+    since = {days: shift_ds(END, 1 - days) for days in WINDOWS}
+    sums = ", ".join(
+        f"count(*) FILTER (action = '{action}' AND ds >= '{since[days]}')::BIGINT AS {c.window_count(action, days)}"
+        for action, days in CELLS
+    )
+    with duckdb.connect() as connection:
+        connection.execute(f"SET threads = {os.cpu_count()}; SET preserve_insertion_order = false")
+        query = (
+            f"SELECT query_key, item_id, {sums} FROM read_parquet($files, hive_partitioning = true, "
+            f"hive_types = {{'ds': VARCHAR}}) WHERE ds BETWEEN '{since[DAYS]}' AND '{END}' GROUP BY ALL"
+        )
+        target = f"COPY ({query}) TO '{out}/table.parquet' (FORMAT parquet)"
+        connection.execute(target.replace("$files", str(files)))
+
+
+def _polars(files: list[str], out: Path) -> None:
+    frame = pl.scan_parquet(files, hive_partitioning=True, hive_schema={"ds": pl.String})
+    sums = [
+        ((pl.col("action") == action) & (pl.col("ds") >= shift_ds(END, 1 - days))).sum().cast(pl.Int64)
+        .alias(c.window_count(action, days))
+        for action, days in CELLS
+    ]  # fmt: skip
+    inside = frame.filter(pl.col("ds").is_between(pl.lit(shift_ds(END, 1 - DAYS)), pl.lit(END)))
+    inside.group_by("query_key", "item_id").agg(sums).sink_parquet(out / "table.parquet")
+
+
+def _spark(lake: Lake, out: Path) -> None:
+    events = lake.read(c.EVENTS, DateRange(shift_ds(END, 1 - DAYS), END))
+    sums = [
+        F.count_if((F.col("action") == action) & (F.col("ds") >= shift_ds(END, 1 - days)))
+        .alias(c.window_count(action, days))
+        for action, days in CELLS
+    ]  # fmt: skip
+    events.groupBy("query_key", "item_id").agg(*sums).write.mode("overwrite").parquet(str(out / "table"))
+
+
+def _parquet_rows(out: Path) -> int:
+    return int(pl.scan_parquet(str(out / "**/*.parquet")).select(pl.len()).collect().item())
+
+
+def _bytes(lake: Lake) -> dict[str, int]:
+    millions = lake.read(c.EVENTS).count() / 1e6
+    sizes = {}
+    for table in (c.EVENTS, *DERIVED):
+        files = lake.read(table).inputFiles() if lake.exists(table) else []
+        sizes[table] = round(sum(Path(file.removeprefix("file://")).stat().st_size for file in files) / millions)
+    return sizes
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    run()
+    return round(time.perf_counter() - begun, 2)
+
+
+def _report(name: str, result: dict[str, Any]) -> None:
+    text = json.dumps(result, indent=2)
+    print(f"\n{text}")
+    if EVENTS >= 1_000_000:
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    raise SystemExit(pytest.main([__file__, "-s"]))

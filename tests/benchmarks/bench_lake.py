@@ -1,0 +1,54 @@
+"""A lake of simulated events for the interaction benchmarks, built once per size and kept under scratch/bench."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from pyspark.sql import DataFrame, SparkSession
+
+from etl.config import EtlConfig, EventsConfig, HeadConfig, InteractionsConfig, LakeConfig
+from etl.contract import columns as c
+from etl.contract.dates import DateRange, shift_ds
+from etl.contract.settings import digest
+from etl.definitions import definition_hash
+from etl.events import EVENT_COLUMNS, typed_rows
+from etl.lake import Lake
+from etl.runs import Run
+from etl.simulate.blocks import EVENTS_DDL, events_of, plan_log
+from etl.simulate.config import SimulateConfig
+from etl.simulate.job import blocks_frame
+from etl.simulate.world import WorldSpec
+from etl.write import Output, replace_partitions
+
+SCRATCH = Path(__file__).parents[2] / "scratch" / "bench"
+END = "2026-03-31"
+ACTIONS = ("impression", "click", "save", "purchase")
+WINDOWS = (7, 14, 30, 90)
+
+
+def counts_only(root: Path, windows: Iterable[int] = WINDOWS) -> EtlConfig:
+    """Sixteen windowed counts of every pair: what the other engines compute as well."""
+    return EtlConfig(
+        lake=LakeConfig(str(root / "lake")),
+        events=EventsConfig(actions=ACTIONS, segments=()),
+        interactions=InteractionsConfig(
+            windows_days=tuple(windows), families=("cnt",), top_items_per_query=0, days_per_job=30
+        ),
+        heads=(HeadConfig("engagement", ACTIONS[1:]),),
+    )
+
+
+def lake_of(spark: SparkSession, events: int, days: int) -> tuple[Lake, EtlConfig]:
+    """A lake of about ``events`` simulated events over the ``days`` up to END; the noise of the log is left out."""
+    config, span = counts_only(SCRATCH / f"{events}-{days}"), DateRange(shift_ds(END, 1 - days), END)
+    lake = Lake(spark, config.lake.root)
+    if not lake.exists(c.RUNS):
+        run = Run("bench", digest(config), definition_hash(c.EVENTS, config))
+        frame = _events(spark, events, span, config)
+        replace_partitions(lake, [Output(c.EVENTS, frame, span, ("query_key", "event_id"))], run)
+    return lake, config
+
+
+def _events(spark: SparkSession, events: int, span: DateRange, config: EtlConfig) -> DataFrame:
+    plan = plan_log(WorldSpec(1, events, span, SimulateConfig()))
+    raw = blocks_frame(spark, plan, plan.event_blocks, events_of, EVENTS_DDL).where("kind = 0 AND NOT outside")
+    return typed_rows(raw.drop("kind", "outside"), config.events, span).where("reason IS NULL").select(*EVENT_COLUMNS)

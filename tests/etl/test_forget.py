@@ -1,0 +1,45 @@
+import pytest
+
+from etl.contract import columns as c
+from etl.contract.dates import DateRange
+from etl.forget import forget_user
+from etl.interactions import run_steps
+from etl.plan import FRESH, lake_plan
+from tests.etl.logs import DAYS, contents
+
+pytestmark = pytest.mark.spark
+
+
+def test_a_forgotten_user_is_in_no_table_and_what_they_touched_is_to_be_rebuilt(built, copied):
+    lake, config = copied()
+    others = contents(lake.read(c.EVENTS).where("user_id <> '007'"))
+    gone = lake.read(c.EVENTS).where("user_id = '007'")
+    days, rows = sorted({row.ds for row in gone.collect()}), gone.count()
+    done = forget_user(lake, config, "007")
+    assert (done.rows, rows > 0) == (rows, True)
+    assert {one.table for one in done.written} == {c.EVENTS}
+    assert contents(lake.read(c.EVENTS)) == others
+    assert done.rebuild == DateRange(days[0], DAYS.end)
+    stale = {(step.table, step.ds) for step in lake_plan(lake, config, DAYS) if step.state != FRESH}
+    assert {ds for table, ds in stale if table == c.INTERACTIONS_DAILY} == set(days)
+    assert (c.EVENTS, days[0]) not in stale
+    run_steps(lake, config, lake_plan(lake, config, done.rebuild))
+    assert {step.state for step in lake_plan(lake, config, DAYS)} == {FRESH}
+
+
+def test_forgetting_again_or_somebody_unknown_writes_nothing(built, copied):
+    lake, config = copied(c.EVENTS, c.EVENTS_REJECTED, c.RUNS)
+    version = lake.version(c.EVENTS)
+    done = forget_user(lake, config, "nobody")
+    assert (done.written, done.rows, done.rebuild) == ([], 0, None)
+    lake.refresh(c.EVENTS)
+    assert lake.version(c.EVENTS) == version
+
+
+def test_refused_rows_go_too(built, copied):
+    lake, config = copied(c.EVENTS, c.EVENTS_REJECTED, c.RUNS)
+    assert lake.read(c.EVENTS_REJECTED).where("user_id = 'bot'").count() == 25
+    done = forget_user(lake, config, "bot")
+    assert done.rows == 25
+    assert lake.read(c.EVENTS_REJECTED).where("user_id = 'bot'").count() == 0
+    assert lake.read(c.EVENTS_REJECTED).count() > 0
