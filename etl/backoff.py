@@ -21,8 +21,8 @@ from etl.contract.dates import DateRange
 from etl.kernels.rates import Priors
 from etl.lake import Lake
 from etl.priors import priors
+from etl.query_windows import AS_OF, query_windows
 
-AS_OF = "as_of_ds"
 RATES = "rates"
 _PAIR = (AS_OF, "query_key", "item_id")
 
@@ -90,15 +90,8 @@ def _query_counts(pairs: DataFrame, queries_daily: DataFrame, priors: Priors, co
     """(as_of_ds, query_key) -> counts of the query in each window."""
     asked = pairs.select("query_key").distinct()
     everyone = queries_daily.where(F.col("segment_name") == c.ALL_SEGMENT).join(asked, "query_key", "left_semi")
-    ends = everyone.sparkSession.createDataFrame([(ds,) for ds in sorted(priors.rate)], f"{AS_OF} string")
-    age = F.date_diff(F.to_date(AS_OF), F.to_date("ds"))
-    covered = everyone.join(F.broadcast(ends), age.between(0, config.interactions.longest_days - 1))
-    sums = [
-        F.sum(F.when(age < days, F.col(c.count(action))).otherwise(F.lit(0))).alias(f"q_{c.window_count(action, days)}")
-        for action in config.events.actions
-        for days in config.interactions.windows_days
-    ]
-    return covered.groupBy(AS_OF, "query_key").agg(*sums)
+    counted = query_windows(everyone, DateRange(min(priors.rate), max(priors.rate)), config)
+    return counted.select(AS_OF, "query_key", *(F.col(name).alias(f"q_{name}") for name in _counts(config)))
 
 
 def _priors_frame(pairs: DataFrame, priors: Priors, config: EtlConfig) -> DataFrame:

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from etl.backoff import AS_OF, RATES, Backoff, pair_rates, rate_cells
+from etl.backoff import RATES, Backoff, pair_rates, rate_cells
 from etl.config import EtlConfig
 from etl.contract import columns as c
+from etl.query_windows import AS_OF
 
 HAS_HISTORY = "has_history"
 

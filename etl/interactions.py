@@ -20,6 +20,7 @@ from etl.quality.gate import gate
 from etl.quality.profiles import profile
 from etl.query_items import best_items, can_rank
 from etl.runs import Run
+from etl.skew import heavy_queries
 from etl.tiles import TILE_DAYS, covers
 from etl.windows import tile_figures, tiles, window_figures, windowed
 from etl.write import Output, Written, replace_partitions
@@ -114,8 +115,9 @@ def _outputs(lake: Lake, config: EtlConfig, table: str, days: DateRange, keep: C
 def _windows(lake: Lake, config: EtlConfig, days: DateRange) -> DataFrame:
     settings = config.interactions
     parts = covers(days, settings.windows_days)
-    before = None
+    reach, before = days.widen(before=settings.longest_days - 1), None
     if "rate" in settings.families:
-        reach = days.widen(before=settings.longest_days - 1)
         before = priors(lake.read(c.INTERACTIONS_DAILY, reach), days, config.events.actions, settings)
-    return windowed(packed_parts(lake, parts, window_figures(config)), parts, days, before, config)
+    tasks = int(lake.spark.conf.get("spark.sql.shuffle.partitions") or 1)
+    heavy = heavy_queries(lake.read(c.QUERIES_DAILY, reach), days, config, tasks)
+    return windowed(packed_parts(lake, parts, window_figures(config)), parts, days, before, config, heavy)

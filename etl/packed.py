@@ -49,10 +49,9 @@ def packed_parts(lake: Lake, parts: Sequence[DateRange], figures: Figures) -> Da
     return reduce(DataFrame.unionByName, frames)
 
 
-def by_query(packed: DataFrame, *before: str) -> DataFrame:
-    """Each query's rows together (for each value of ``before``), in the order in which the kernels add them up."""
-    spread = packed.repartition(*before, "query_key")
-    return spread.sortWithinPartitions(*before, *c.QUERY_KEY, FIRST_DAY, DAYS)
+def grouped(packed: DataFrame, *key: str) -> DataFrame:
+    """Rows of equal ``key`` together, in the order in which the kernels add them up."""
+    return packed.repartition(*key).sortWithinPartitions(*key, *c.SEGMENT_KEY, FIRST_DAY, DAYS)
 
 
 def in_tile(packed: DataFrame, length: int) -> DataFrame:

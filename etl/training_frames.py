@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from etl.backoff import AS_OF, backoff_of
+from etl.backoff import backoff_of
 from etl.caching import Cached
 from etl.config import EtlConfig
 from etl.contract import columns as c
@@ -14,6 +14,7 @@ from etl.cross import needs_backoff, with_cross
 from etl.histories import actions_of, as_lists, with_history_end
 from etl.item_versions import VERSION, described_items, version_of
 from etl.lake import Lake
+from etl.query_windows import AS_OF
 from etl.training_rows import requests, training_rows
 
 # Events of one request_id lie within so many days; what comes later would look like a request of its own.

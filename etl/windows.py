@@ -13,13 +13,17 @@ from etl.contract.dates import DateRange, ds_of_number
 from etl.kernels.batches import group_starts, whole_groups
 from etl.kernels.pairs import ITEMS
 from etl.kernels.rates import KEPT, QUERY_RATE, Priors, rates_of
-from etl.kernels.tables import Figures, Support, tile_of, windows_of
-from etl.packed import by_query, in_tile
+from etl.kernels.tables import ENGAGEMENT, Figures, Support, tile_of, windows_of
+from etl.packed import grouped, in_tile
+from etl.skew import SALT, Heavy, best_of_heavy, spread
 
 Batches = Iterable[pa.RecordBatch]
 
 # Rows of one batch on its way back to Spark.
 _ROWS = 20_000
+
+#: What one call of a kernel holds whole.
+_QUERY = ("query_key", SALT)
 
 
 def tile_figures(config: EtlConfig) -> Figures:
@@ -75,24 +79,26 @@ def tile_columns(figures: Figures) -> dict[str, str]:
 
 
 def windowed(
-    packed: DataFrame, parts: Sequence[DateRange], days: DateRange, priors: Priors | None, config: EtlConfig
-) -> DataFrame:
+    packed: DataFrame, parts: Sequence[DateRange], days: DateRange, priors: Priors | None, config: EtlConfig,
+    heavy: Heavy | None = None,
+) -> DataFrame:  # fmt: skip
     """The rows of ``interactions`` of ``days`` from the packed rows of ``parts``, which cover their windows.
 
     ``priors`` are needed for rates, None without that family.
     """
-    columns = interaction_columns(config)
-    figures = window_figures(config)
-    support = support_of(config)
+    columns = interaction_columns(config) | ({} if heavy is None else {ENGAGEMENT: "double"})
+    figures, support = window_figures(config), support_of(config)
     schema = columns if priors is None else _for_rates(columns, config)
+    totals = None if heavy is None else heavy.totals
 
     def add_up(batches: Batches) -> Iterator[pa.RecordBatch]:
-        for table in whole_groups(batches, ["query_key"], size=ITEMS):
-            for rows in windows_of(table, parts, days, figures, support, priors):
+        for table in whole_groups(batches, [*_QUERY], size=ITEMS):
+            for rows in windows_of(table, parts, days, figures, support, priors, totals):
                 yield from _batches(rows, schema)
 
-    rows = by_query(packed).mapInArrow(add_up, _ddl(schema))
-    return rows if priors is None else _rated(rows, priors, columns, config)
+    rows = grouped(spread(packed, heavy), *_QUERY).mapInArrow(add_up, _ddl(schema))
+    rated = rows if priors is None else _rated(rows, priors, columns, config)
+    return best_of_heavy(rated, heavy, support.top_items)
 
 
 def _rated(rows: DataFrame, priors: Priors, columns: dict[str, str], config: EtlConfig) -> DataFrame:
@@ -118,7 +124,7 @@ def tiles(packed: DataFrame, length: int, config: EtlConfig) -> DataFrame:
                 yield from _batches(tile_of(rows, days, figures), columns)
 
     columns = tile_columns(figures)
-    return by_query(in_tile(packed, length), "tile").mapInArrow(merge, _ddl(columns))
+    return grouped(in_tile(packed, length), "tile", "query_key").mapInArrow(merge, _ddl(columns))
 
 
 def _for_rates(columns: dict[str, str], config: EtlConfig) -> dict[str, str]:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from etl.backoff import AS_OF, backoff_of, pair_rates, rate_cells
+from etl.backoff import backoff_of, pair_rates, rate_cells
 from etl.catalogues import snapshot_days
 from etl.contract import columns as c
 from etl.contract.dates import DateRange, shift_ds
@@ -18,6 +18,7 @@ from etl.errors import MissingDataError
 from etl.item_versions import VERSION, described_items
 from etl.lake import Lake
 from etl.plan import require_current
+from etl.query_windows import AS_OF
 from etl.runs import Run
 from etl.write import Output, replace_partitions
 from models.fusion import LinearFusionRanker, Term

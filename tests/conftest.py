@@ -11,6 +11,7 @@ from etl.config import EtlConfig, LakeConfig
 _SHARED = "built"
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest begins first; tests of one file, or around one costly fixture, stay in one worker."""
     items.sort(key=lambda item: "slow" not in item.keywords)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,11 @@ from etl.kernels.support import best_items
 from etl.kernels.users import hashes_of, merged_sketches, users_by_window
 from etl.kernels.windows import Reach, decayed_sum, seen, window_counts
 from etl.tiles import cover
+
+HeavyTotals: TypeAlias = dict[tuple[str, str, str, str], Ints]
+"""(ds, query_key, segment_name, segment_value) -> (A, W) counts of the whole query."""
+
+ENGAGEMENT = "engagement"
 
 
 @dataclass(frozen=True)
@@ -51,25 +56,27 @@ class Support:
 
 def windows_of(
     table: pa.Table, parts: Sequence[DateRange], days: DateRange, figures: Figures, support: Support,
-    priors: Priors | None = None,
+    priors: Priors | None = None, heavy: HeavyTotals | None = None,
 ) -> Iterator[pa.Table]:  # fmt: skip
     """For each ds of ``days`` the rows of ``interactions`` of the queries in ``table``, which holds them whole.
 
-    With ``priors`` all pairs come, kept or not, with what etl.kernels.rates goes on from.
+    With ``priors`` all pairs come, kept or not, with what etl.kernels.rates goes on from. Queries in ``heavy`` may be
+    there in part: their totals are given, and ``engagement`` comes with each row, to choose their best items by.
     """
     entries = entries_of(table, parts, figures.lists)
     windows = sorted(figures.windows_days)
     for ds in days:
         reach = Reach.of(parts, cover(ds, windows), ds, windows)
-        yield _rows(entries, reach, ds, figures, support, priors)
+        yield _rows(entries, reach, ds, figures, support, priors, heavy or {})
 
 
 def _rows(
-    entries: Entries, reach: Reach, ds: str, figures: Figures, support: Support, priors: Priors | None
-) -> pa.Table:
+    entries: Entries, reach: Reach, ds: str, figures: Figures, support: Support, priors: Priors | None,
+    heavy: HeavyTotals,
+) -> pa.Table:  # fmt: skip
     windows, pairs = sorted(figures.windows_days), entries.pairs
     counts = np.stack([window_counts(entries, reach, c.count(action)) for action in figures.actions], axis=1)
-    totals = _by_owner(pairs, counts)
+    totals = _with_heavy(_by_owner(pairs, counts), pairs, ds, heavy)
     values: dict[str, Ints | Floats] = _cells(c.window_count, counts, figures)
     if figures.shares:
         of_owner = totals[pairs.owner]
@@ -92,6 +99,8 @@ def _rows(
     columns = {name: pa.array(column[chosen]) for name, column in values.items()}
     if priors is not None:
         columns |= {KEPT: pa.array(kept[chosen]), QUERY_RATE: _query_rates(pairs, totals, ds, priors, figures, chosen)}
+    if heavy:
+        columns[ENGAGEMENT] = pa.array(engagement[chosen])
     return pa.table({"ds": pa.array([ds] * len(chosen), pa.string()), **pairs.columns(chosen), **columns})
 
 
@@ -109,6 +118,15 @@ def _by_owner(pairs: Pairs, counts: Ints) -> Ints:
     if not len(pairs):
         return np.zeros((0, *counts.shape[1:]), dtype=np.int64)
     return np.add.reduceat(counts, np.flatnonzero(np.diff(pairs.owner, prepend=-1)), axis=0)
+
+
+def _with_heavy(totals: Ints, pairs: Pairs, ds: str, heavy: HeavyTotals) -> Ints:
+    """The totals of owners that this table may hold a part of, as they are given."""
+    if heavy:
+        keys = zip(*(pairs.owners[name].to_pylist() for name in c.QUERY_KEY), strict=True)
+        for owner, key in enumerate(keys):
+            totals[owner] = heavy.get((ds, *key), totals[owner])
+    return totals
 
 
 def _query_rates(pairs: Pairs, totals: Ints, ds: str, priors: Priors, figures: Figures, chosen: Ints) -> pa.ListArray:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
 
-from etl.config import EtlConfig, EventsConfig, HeadConfig, InteractionsConfig, LakeConfig
+from etl.config import EtlConfig, EventsConfig, ExportConfig, HeadConfig, InteractionsConfig, LakeConfig
 from etl.contract import columns as c
 from etl.contract.dates import DateRange, shift_ds
 from etl.contract.settings import digest
@@ -34,6 +34,7 @@ def counts_only(root: Path, windows: Iterable[int] = WINDOWS) -> EtlConfig:
             windows_days=tuple(windows), families=("cnt",), top_items_per_query=0, days_per_job=30
         ),
         heads=(HeadConfig("engagement", ACTIONS[1:]),),
+        export=ExportConfig(cross_families=("cnt",)),
     )
 
 

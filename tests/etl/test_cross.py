@@ -1,10 +1,11 @@
 import pytest
 from pyspark.sql import functions as F
 
-from etl.backoff import AS_OF, backoff_of
+from etl.backoff import backoff_of
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.cross import cross_names, interaction_features, with_cross
+from etl.query_windows import AS_OF
 from tests.etl import reference
 from tests.etl.logs import small_config
 

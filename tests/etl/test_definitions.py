@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from etl.config import EtlConfig, HeadConfig
+from etl.config import EtlConfig, ExportConfig, HeadConfig
 from etl.contract import columns as c
 from etl.definitions import definition_hash
 from etl.plan import TILES
@@ -38,7 +38,7 @@ def changed(section: str, **values) -> set[str]:
         ("interactions", {"windows_days": (7, 30)}, {c.INTERACTIONS}),
         ("interactions", {"windows_days": (90, 7, 30)}, set()),
         ("interactions", {"half_lives_days": (14, 30)}, {c.INTERACTIONS, *TILES}),
-        ("interactions", {"families": ("cnt", "users")}, {c.INTERACTIONS}),
+        ("interactions", {"families": ("users", "cnt", "share", "rate", "decay")}, set()),
         ("interactions", {"min_users": 2}, {c.INTERACTIONS}),
         ("interactions", {"top_items_per_query": 10}, {c.INTERACTIONS}),
         ("interactions", {"rate_prior_impressions": 1.0}, {c.INTERACTIONS}),
@@ -60,6 +60,12 @@ def test_the_first_half_life_ranks_so_its_place_counts():
         return definition_hash(c.INTERACTIONS, dataclasses.replace(base, interactions=settings))
 
     assert hashed(14, 30) != hashed(30, 14)
+
+
+def test_families_change_the_windows_but_not_what_they_are_made_from():
+    base = EtlConfig(export=ExportConfig(cross_families=("cnt",)))
+    fewer = dataclasses.replace(base, interactions=dataclasses.replace(base.interactions, families=("cnt",)))
+    assert {t for t in TABLES if definition_hash(t, base) != definition_hash(t, fewer)} == {c.INTERACTIONS}
 
 
 def test_only_the_ranking_heads_actions_count():

@@ -118,9 +118,7 @@ def test_a_range_in_one_job_is_its_days_built_alone_to_the_last_bit(built):
         assert contents(alone) == contents(together)
 
 
-def test_a_window_over_tiles_is_that_of_the_reference_and_a_changed_day_costs_its_own_tile_only(
-    spark, tmp_path, monkeypatch
-):
+def test_windows_over_tiles_are_exact_and_a_changed_day_costs_its_own_tile_only(spark, tmp_path, monkeypatch):
     monkeypatch.setattr("etl.ingest.gate", lambda *arguments: [])
     config = small_config(tmp_path / "lake", windows_days=(2, 14))
     lake, days = Lake(spark, config.lake.root), DateRange("2024-02-26", "2024-03-12")
