@@ -20,9 +20,9 @@ setup: $(STAMP) ## make .venv with the locked dependencies
 demo: $(STAMP) ## run the whole job on a scratch lake; ARGS="--source complete-journey"
 	@$(WITH_JAVA) $(BIN)/prerank demo $(ARGS)
 
-# Two workers of one Spark session each, and all of a group in one of them (see tests/conftest.py).
+# Two workers of one Spark session each, a file in one of them, the longest first (see tests/conftest.py).
 test: $(STAMP) ## run the tests but a day in Airflow; ARGS="-m 'not slow'"
-	@$(WITH_JAVA) $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder -m 'not (airflow and slow)' $(ARGS)
+	@$(WITH_JAVA) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not (airflow and slow)' $(ARGS)
 
 test-airflow: $(STAMP) ## run a day in real Airflow and real spark-submit
 	@$(WITH_JAVA) $(BIN)/python -m pytest -m 'airflow and slow' $(ARGS)

@@ -7,17 +7,10 @@ import pytest
 
 from etl.config import EtlConfig, LakeConfig
 
-#: Costly to build, so that all tests which use it run in one worker.
-_SHARED = "built"
 
-
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest begins first; tests of one file, or around one costly fixture, stay in one worker."""
+    """What takes longest begins first."""
     items.sort(key=lambda item: "slow" not in item.keywords)
-    for item in items:
-        group = _SHARED if _SHARED in getattr(item, "fixturenames", ()) else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")
