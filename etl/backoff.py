@@ -81,7 +81,9 @@ def _token_counts(pairs: DataFrame, interactions: DataFrame, config: EtlConfig) 
     asked = pairs.withColumn("token", _words())
     seen = everyone.select(AS_OF, "item_id", *_counts(config), _words().alias("token"))
     relevant = seen.join(asked.select(AS_OF, "token", "item_id").distinct(), [AS_OF, "token", "item_id"], "left_semi")
-    found = asked.join(relevant, [AS_OF, "token", "item_id"], "left")
+    # A word may stand in very many queries on both sides: added up before the sides meet.
+    known = relevant.groupBy(AS_OF, "token", "item_id").agg(*(F.sum(name).alias(name) for name in _counts(config)))
+    found = asked.join(known, [AS_OF, "token", "item_id"], "left")
     sums = [F.coalesce(F.sum(name), F.lit(0)).alias(f"t_{name}") for name in _counts(config)]
     return found.groupBy(*_PAIR).agg(*sums)
 

@@ -188,8 +188,7 @@ def run_forget(args: argparse.Namespace, context: Context) -> dict[str, Any]:
 
     done = forget_user(context.lake(), context.config, args.user)
     next_steps = ["exports and models made before still know this user: make them again"]
-    if done.rebuild is not None:
-        next_steps.insert(0, f"prerank backfill --start-ds {done.rebuild.start} --end-ds {done.rebuild.end}")
+    next_steps = [f"prerank backfill --start-ds {days.start} --end-ds {days.end}" for days in done.rebuild] + next_steps
     if done.written:
         next_steps.append("VACUUM the tables: their earlier versions still hold the rows")
     written = [{**vars(one), "days": str(one.days)} for one in done.written]

@@ -31,7 +31,7 @@ def _interactions(config: EtlConfig) -> object:
     windows = [sorted(settings.windows_days), sorted(settings.half_lives_days), sorted(settings.families)]
     # The first half-life and the ranking head's actions choose the top items.
     ranking = [settings.half_lives_days[0], sorted(config.engagement_actions), settings.top_items_per_query]
-    return [2, _daily(config), windows, ranking, settings.min_users, settings.rate_prior_impressions]
+    return [3, _tiles(config), windows, ranking, settings.min_users, settings.rate_prior_impressions]
 
 
 _DEFINITIONS: dict[str, Callable[[EtlConfig], object]] = {

@@ -28,11 +28,11 @@ HOLDERS = {
 
 @dataclass(frozen=True)
 class Forgotten:
-    """What was written again, and the days whose interactions are to be built again, None where there are none."""
+    """What was written again, and the days whose interactions are to be built again."""
 
     written: list[Written]
     rows: int
-    rebuild: DateRange | None
+    rebuild: list[DateRange]
 
 
 def forget_user(lake: Lake, config: EtlConfig, user_id: str) -> Forgotten:
@@ -46,7 +46,9 @@ def forget_user(lake: Lake, config: EtlConfig, user_id: str) -> Forgotten:
         held = {row.ds: row["count"] for row in theirs.toLocalIterator()}
         rows += sum(held.values())
         touched += held if table == c.EVENTS else []
-        written += [_without(lake, config, table, days, hashed, user_id) for days, hashed in _spans(lake, table, held)]
+        for span, hashed in _spans(lake, table, held):
+            chunks = span.chunks(config.interactions.days_per_job)
+            written += [_without(lake, config, table, days, hashed, user_id) for days in chunks]
     return Forgotten(written, rows, _dependent(lake, config, touched))
 
 
@@ -66,9 +68,11 @@ def _spans(lake: Lake, table: str, held: dict[str, int]) -> Iterator[tuple[DateR
             yield days, hashed
 
 
-def _dependent(lake: Lake, config: EtlConfig, touched: list[str]) -> DateRange | None:
+def _dependent(lake: Lake, config: EtlConfig, touched: list[str]) -> list[DateRange]:
+    """Built windows that hold a touched day, and the touched days themselves, for their partials hold the user too."""
     if not touched:
-        return None
-    last = shift_ds(max(touched), config.interactions.longest_days - 1)
-    built = [ds for ds in read_history(lake, (c.INTERACTIONS,))[c.INTERACTIONS] if min(touched) <= ds <= last]
-    return DateRange(min(built), max(built)) if built else None
+        return []
+    reach = config.interactions.longest_days
+    held = {ds for day in touched for ds in DateRange(day, shift_ds(day, reach - 1))}
+    built = held & set(read_history(lake, (c.INTERACTIONS,))[c.INTERACTIONS])
+    return ranges_of([*built, *touched])

@@ -91,7 +91,7 @@ def _run(lake: Lake, config: EtlConfig, job: Job) -> list[Written]:
     run = Run("interactions", config_hash=digest(config), definition_hash=hashed, inputs=inputs)
     with Cached() as keep:
         outputs = [output for table, days in job for output in _outputs(lake, config, table, days, keep)]
-        return [one for one in replace_partitions(lake, outputs, run) if one.table != c.QUERY_ITEMS]
+        return replace_partitions(lake, outputs, run)
 
 
 def _outputs(lake: Lake, config: EtlConfig, table: str, days: DateRange, keep: Cached) -> list[Output]:
@@ -106,10 +106,11 @@ def _outputs(lake: Lake, config: EtlConfig, table: str, days: DateRange, keep: C
         return [Output(table, frame, days, c.QUERY_KEY, placed=True)]
     frame = keep(_windows(lake, config, days))
     gate(c.INTERACTIONS, profile(c.INTERACTIONS, frame, config), config)
-    windows = Output(c.INTERACTIONS, frame, days, c.PAIR_KEY, placed=True)
-    # The table that plans know comes last: where it stands, the other does too.
-    best = [Output(c.QUERY_ITEMS, best_items(frame, config), days, ("query_key",))] if can_rank(config) else []
-    return [*best, windows]
+    # Rates leave the rows placed by item; readers look for queries.
+    windows = Output(c.INTERACTIONS, frame, days, c.PAIR_KEY, placed="rate" not in config.interactions.families)
+    if not can_rank(config):
+        return [windows]
+    return [Output(c.QUERY_ITEMS, best_items(frame, config), days, ("query_key",)), windows]
 
 
 def _windows(lake: Lake, config: EtlConfig, days: DateRange) -> DataFrame:

@@ -15,14 +15,19 @@ from etl.users import user_sketch
 
 def interactions_daily(events: DataFrame, actions: Sequence[str], segments: Sequence[str]) -> DataFrame:
     """(ds, query_key, item_id, segment_name, segment_value) -> ``<action>_cnt``, a sketch of the distinct users."""
-    rows = _by_segment(events, segments, "query_key", "item_id", "user_id", "action")
+    rows = _by_segment(_known(events, actions), segments, "query_key", "item_id", "user_id", "action")
     return rows.groupBy("ds", *c.PAIR_KEY).agg(*_counts(actions), user_sketch("user_id").alias(c.USERS_SKETCH))
 
 
 def queries_daily(events: DataFrame, actions: Sequence[str], segments: Sequence[str]) -> DataFrame:
     """(ds, query_key, segment_name, segment_value) -> ``<action>_cnt``, ``requests`` (distinct request_id)."""
-    rows = _by_segment(events, segments, "query_key", "request_id", "action")
+    rows = _by_segment(_known(events, actions), segments, "query_key", "request_id", "action")
     return rows.groupBy("ds", *c.QUERY_KEY).agg(*_counts(actions), F.countDistinct("request_id").alias("requests"))
+
+
+def _known(events: DataFrame, actions: Sequence[str]) -> DataFrame:
+    """Without the events of actions that were configured when they were ingested and no longer are."""
+    return events.where(F.col("action").isin(*actions))
 
 
 def _by_segment(events: DataFrame, segments: Sequence[str], *columns: str) -> DataFrame:

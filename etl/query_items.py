@@ -19,7 +19,9 @@ def best_items(interactions: DataFrame, config: EtlConfig) -> DataFrame:
     Best: the most decayed engagement under (all, ''), as for ``top_items_per_query``; ties by item_id.
     """
     half_life = config.interactions.half_lives_days[0]
-    engagement = sum((F.col(c.decayed(action, half_life)) for action in config.engagement_actions), start=F.lit(0.0))
+    engagement = sum(
+        (F.col(c.decayed(action, half_life)) for action in sorted(config.engagement_actions)), start=F.lit(0.0)
+    )
     everyone = interactions.where((F.col("segment_name") == c.ALL_SEGMENT) & (engagement > 0))
     ranked = everyone.groupBy("ds", "query_key").agg(
         F.array_sort(F.collect_list(F.struct((-engagement).alias("rank"), "item_id"))).alias("ranked")

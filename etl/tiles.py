@@ -1,8 +1,9 @@
 """Tiles: runs of days merged once, so that a window reads a few of them instead of each of its days.
 
-A tile covers 4, 16 or 64 days and begins on a day whose number since 1970 is a multiple of its length. Which tiles a
-window reads follows from its days alone, never from what happens to be built: a rebuilt day adds the same numbers in
-the same order. A tile is merged from daily partials only: a wrong day spoils no more than the tiles that hold it.
+A tile covers 4, 16 or 64 days and begins on a day whose number since 1970 is a multiple of its length. Which tiles are
+read follows from the day and its windows alone, never from what happens to be built: a rebuilt day adds the same
+numbers in the same order. A tile is merged from daily partials only: a wrong day spoils no more than the tiles that
+hold it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

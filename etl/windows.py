@@ -48,7 +48,7 @@ def window_figures(config: EtlConfig) -> Figures:
 def support_of(config: EtlConfig) -> Support:
     settings = config.interactions
     return Support(
-        engagement=tuple(c.decayed(action, settings.half_lives_days[0]) for action in config.engagement_actions)
+        engagement=tuple(c.decayed(action, settings.half_lives_days[0]) for action in sorted(config.engagement_actions))
         if settings.top_items_per_query
         else (),
         min_users=settings.min_users,
@@ -58,16 +58,24 @@ def support_of(config: EtlConfig) -> Support:
 
 def interaction_columns(config: EtlConfig) -> dict[str, str]:
     """The columns of ``interactions`` in their order, with their Spark types."""
-    settings, actions, windows = config.interactions, config.events.actions, config.interactions.windows_days
-    families = {
-        "cnt": {c.window_count(action, days): "bigint" for action in actions for days in windows},
-        "share": {c.window_share(action, days): "double" for action in actions for days in windows},
-        "rate": {c.window_rate(action, days): "double" for action in actions for days in windows},
-        "decay": {c.decayed(action, half): "double" for action in actions for half in settings.half_lives_days},
-        "users": {c.window_users(days): "bigint" for days in windows},
-    }
-    key = dict.fromkeys(("ds", *c.PAIR_KEY), "string")
-    return key | {name: kind for family in settings.families for name, kind in families[family].items()}
+    columns = dict.fromkeys(("ds", *c.PAIR_KEY), "string")
+    for family in config.interactions.families:
+        kind = "bigint" if family in ("cnt", "users") else "double"
+        columns |= dict.fromkeys(family_columns(family, config), kind)
+    return columns
+
+
+def family_columns(family: str, config: EtlConfig) -> list[str]:
+    """The columns of a family, none of one that is not configured."""
+    settings, actions = config.interactions, config.events.actions
+    if family not in settings.families:
+        return []
+    if family == "users":
+        return [c.window_users(days) for days in settings.windows_days]
+    if family == "decay":
+        return [c.decayed(action, half_life) for action in actions for half_life in settings.half_lives_days]
+    name = {"cnt": c.window_count, "share": c.window_share, "rate": c.window_rate}[family]
+    return [name(action, days) for action in actions for days in settings.windows_days]
 
 
 def tile_columns(figures: Figures) -> dict[str, str]:
@@ -106,10 +114,11 @@ def _rated(rows: DataFrame, priors: Priors, columns: dict[str, str], config: Etl
     figures = window_figures(config)
 
     def smooth(batches: Batches) -> Iterator[pa.RecordBatch]:
-        for table in whole_groups(batches, ["item_id"]):
+        for table in whole_groups(batches, ["ds", "item_id"]):
             yield from _batches(rates_of(table, figures.actions, figures.windows_days, priors), columns)
 
-    return rows.repartition("item_id").sortWithinPartitions("item_id").mapInArrow(smooth, _ddl(columns))
+    together = rows.repartition("ds", "item_id").sortWithinPartitions("ds", "item_id")
+    return together.mapInArrow(smooth, _ddl(columns))
 
 
 def tiles(packed: DataFrame, length: int, config: EtlConfig) -> DataFrame:

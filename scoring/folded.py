@@ -51,7 +51,7 @@ def with_cross_score(
     of the terms: the sum is the same in every run.
     """
     total = F.lit(float(constant))
-    asked = F.broadcast(pairs.select("query_key").distinct())
+    asked = pairs.select("query_key").distinct()
     relevant = interactions.join(asked, "query_key", "left_semi") if terms else interactions
     names = [] if rates is None else rates.names
     if rates is not None:

@@ -14,6 +14,7 @@ from etl.catalogues import snapshot_days
 from etl.contract import columns as c
 from etl.contract.dates import DateRange, shift_ds
 from etl.contract.settings import digest
+from etl.cross import cross_names
 from etl.errors import MissingDataError
 from etl.item_versions import VERSION, described_items
 from etl.lake import Lake
@@ -58,7 +59,7 @@ def score_candidates(lake: Lake, config: PrerankConfig, ds: str, model_dir: Path
     loaded = load(model_dir)
     if not isinstance(loaded.model, LinearFusionRanker):
         raise ScoringError(f"model '{loaded.card.name}' has no linear fusion: bulk scoring knows only those yet")
-    _require_same_lag(loaded, config)
+    _require_same_features(loaded, config)
     as_of = shift_ds(ds, -1 - config.interactions.lag_days)
     candidates = lake.read(c.CANDIDATES, DateRange(ds, ds))
     if candidates.isEmpty():
@@ -82,7 +83,14 @@ def score_candidates(lake: Lake, config: PrerankConfig, ds: str, model_dir: Path
     return ScoreReport(ds, loaded.card.name, loaded.card.version, **counts)
 
 
-def _require_same_lag(loaded: LoadedModel, config: PrerankConfig) -> None:
+def _require_same_features(loaded: LoadedModel, config: PrerankConfig) -> None:
+    """The lake's columns and their lag must be those that the model learned from."""
+    absent = sorted(set(loaded.card.spec.cross) - set(cross_names(config)))
+    if absent:
+        raise ScoringError(
+            f"model '{loaded.card.name}' reads {', '.join(absent[:3])}{' and more' if absent[3:] else ''}, which this "
+            "configuration does not build: use the windows, half-lives, segments and families that it was trained on"
+        )
     trained = loaded.card.data.get("lag_days")
     if trained != config.interactions.lag_days:
         raise ScoringError(

@@ -57,7 +57,8 @@ def users_by_window(hashes: Hashes) -> Ints:
         below = np.bincount(hashes.pair[complete], minlength=count)
         share = (cut.astype(np.float64) + 2.0**63) / 2.0**64
         users[:, window] = np.where(cut == _LARGEST, below, np.round(below / np.maximum(share, 2.0**-64)))
-    return users
+    # An estimate of a longer window may fall below the exact count of a shorter one.
+    return np.maximum.accumulate(users, axis=1)
 
 
 def merged_sketches(hashes: Hashes, size: int = MAX_HASHES) -> pa.ListArray:

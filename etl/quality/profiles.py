@@ -8,6 +8,7 @@ from pyspark.sql import functions as F
 
 from etl.config import EtlConfig
 from etl.contract import columns as c
+from etl.windows import family_columns
 
 Profile = list[dict[str, object]]
 """Rows of plain values, one per ds or split."""
@@ -53,24 +54,23 @@ def _event_figures(config: EtlConfig) -> list[Column]:
 
 
 def _interaction_figures(config: EtlConfig) -> list[Column]:
-    windows = sorted(config.interactions.windows_days)
-    actions = config.events.actions
-    shares = [F.col(c.window_share(action, days)) for action in actions for days in windows]
-    values = [F.col(c.window_count(action, days)) for action in actions for days in windows]
-    values += [F.col(c.window_rate(action, days)) for action in actions for days in windows]
-    values += [F.col(c.decayed(action, half)) for action in actions for half in config.interactions.half_lives_days]
+    settings, actions = config.interactions, config.events.actions
+    windows = sorted(settings.windows_days)
+    shares = [F.col(name) for name in family_columns("share", config)]
+    values = [F.col(name) for family in ("cnt", "rate", "decay") for name in family_columns(family, config)]
     nested = [
         F.col(c.window_count(action, short)) > F.col(c.window_count(action, long))
         for action in actions
         for short, long in pairwise(windows)
     ]
-    users = F.col(c.window_users(config.interactions.longest_days))
+    counted, with_users = "cnt" in settings.families, "users" in settings.families
+    users = F.col(c.window_users(settings.longest_days)) if with_users else F.lit(settings.min_users)
     return [
         F.countDistinct(*c.PAIR_KEY).alias("distinct_keys"),
         F.count_if(_any([share.isNull() | (share < 0) | (share > 1) for share in shares])).alias("bad_shares"),
         F.count_if(_any([value.isNull() | (value < 0) for value in values])).alias("negative_values"),
-        F.count_if(_any(nested)).alias("unnested_windows"),
-        F.count_if(users < config.interactions.min_users).alias("thin_rows"),
+        F.count_if(_any(nested if counted else [])).alias("unnested_windows"),
+        F.count_if(users < settings.min_users).alias("thin_rows"),
     ]
 
 

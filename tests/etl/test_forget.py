@@ -19,11 +19,11 @@ def test_a_forgotten_user_is_in_no_table_and_what_they_touched_is_to_be_rebuilt(
     assert (done.rows, rows > 0) == (rows, True)
     assert {one.table for one in done.written} == {c.EVENTS}
     assert contents(lake.read(c.EVENTS)) == others
-    assert done.rebuild == DateRange(days[0], DAYS.end)
+    assert done.rebuild == [DateRange(days[0], DAYS.end)]
     stale = {(step.table, step.ds) for step in lake_plan(lake, config, DAYS) if step.state != FRESH}
     assert {ds for table, ds in stale if table == c.INTERACTIONS_DAILY} == set(days)
     assert (c.EVENTS, days[0]) not in stale
-    run_steps(lake, config, lake_plan(lake, config, done.rebuild))
+    run_steps(lake, config, lake_plan(lake, config, done.rebuild[0]))
     assert {step.state for step in lake_plan(lake, config, DAYS)} == {FRESH}
 
 
@@ -31,7 +31,7 @@ def test_forgetting_again_or_somebody_unknown_writes_nothing(built, copied):
     lake, config = copied(c.EVENTS, c.EVENTS_REJECTED, c.RUNS)
     version = lake.version(c.EVENTS)
     done = forget_user(lake, config, "nobody")
-    assert (done.written, done.rows, done.rebuild) == ([], 0, None)
+    assert (done.written, done.rows, done.rebuild) == ([], 0, [])
     lake.refresh(c.EVENTS)
     assert lake.version(c.EVENTS) == version
 

@@ -14,10 +14,12 @@ from etl.interactions import build_interactions, run_steps
 from etl.lake import Lake
 from etl.packed import packed_days
 from etl.partials import interactions_daily
-from etl.plan import FRESH, STALE, TILES, lake_plan
+from etl.plan import DERIVED, FRESH, STALE, TILES, lake_plan
 from etl.priors import priors
+from etl.quality.profiles import profile
+from etl.quality.suites import suite
 from etl.tiles import covers
-from etl.windows import tile_figures, windowed
+from etl.windows import family_columns, tile_figures, windowed
 from tests.etl import reference
 from tests.etl.logs import DAYS, EMPTY_DAY, QUERIES, contents, events_frame, random_log, raw_log, raw_row, small_config
 
@@ -36,6 +38,11 @@ def assert_same_rows(rows, events, ds, config):
         assert values == pytest.approx(row, rel=1e-9, abs=0), key
 
 
+def planned(written) -> list[tuple[str, str]]:
+    """What was written of the tables that plans know."""
+    return [(one.table, str(one.days)) for one in written if one.table in DERIVED]
+
+
 def windowed_log(spark, events, days, config):
     """The table without writing anything."""
     frame = events_frame(spark, events)
@@ -48,7 +55,8 @@ def windowed_days(daily, days, config):
     parts = covers(days, config.interactions.windows_days)
     assert {len(part) for part in parts} == {1}
     daily = daily.where(F.col("ds").isin([part.start for part in parts]))
-    before = priors(daily, days, config.events.actions, config.interactions)
+    rated = "rate" in config.interactions.families
+    before = priors(daily, days, config.events.actions, config.interactions) if rated else None
     return windowed(packed_days(daily, tile_figures(config)), parts, days, before, config)
 
 
@@ -92,6 +100,21 @@ def test_support_windows_and_priors_follow_the_settings(built, settings_):
     rows = windowed_log(built.spark, built.events, days, config).collect()
     for ds in days:
         assert_same_rows(rows, built.events, ds, config)
+
+
+@pytest.mark.parametrize("families", [("cnt",), ("share", "users"), ("decay", "cnt", "rate")])
+def test_only_the_configured_families_are_written_and_judged(built, families):
+    ds, config = "2024-02-29", small_config(families=families, top_items_per_query=0)
+    frame = windowed_log(built.spark, built.events, DateRange(ds, ds), config)
+    full = reference.interactions(built.events, ds, small_config(top_items_per_query=0))
+    assert frame.columns == ["ds", *c.PAIR_KEY, *(name for one in families for name in family_columns(one, config))]
+    names = frame.columns[5:]
+    found = {tuple(row[name] for name in c.PAIR_KEY): [row[name] for name in names] for row in frame.collect()}
+    assert found.keys() == full.keys()
+    for key, values in found.items():
+        assert values == pytest.approx([full[key][name] for name in names], rel=1e-9, abs=0), key
+    [row] = profile(c.INTERACTIONS, frame, config)
+    assert {row[bound.column] for bound in suite(c.INTERACTIONS, config) if bound.column != "rows"} == {0}
 
 
 def test_an_event_leaves_a_window_on_the_day_its_age_is_the_window(spark):
@@ -168,7 +191,7 @@ def test_building_again_changes_nothing_and_reuses_the_partials(built, copied):
     lake, config = copied()
     before = contents(lake.read(c.INTERACTIONS))
     written = build_interactions(lake, config, DateRange("2024-02-29", "2024-03-03"))
-    assert [(one.table, str(one.days)) for one in written] == [(c.INTERACTIONS, "2024-02-29..2024-03-03")]
+    assert planned(written) == [(c.INTERACTIONS, "2024-02-29..2024-03-03")]
     assert contents(lake.read(c.INTERACTIONS)) == before
 
 
@@ -184,8 +207,8 @@ def test_backfill_builds_exactly_what_the_plan_lists(built, copied):
     assert [(step.table, step.ds) for step in steps] == [(c.INTERACTIONS, ds) for ds in asked]
     told: list[str] = []
     written = run_steps(lake, config, steps, told.append)
-    assert [(one.table, str(one.days)) for one in written] == [(c.INTERACTIONS, ds) for ds in asked]
-    assert len(told) == 2
+    assert planned(written) == [(c.INTERACTIONS, ds) for ds in asked]
+    assert len(told) == len(written) == 4
     rows = lake.read(c.INTERACTIONS).collect()
     for ds in asked:
         assert_same_rows(rows, built.events, ds, config)
@@ -206,7 +229,7 @@ def test_after_a_day_changed_backfill_rebuilds_what_depends_on_it(built, copied,
         (c.INTERACTIONS, asked.start, STALE),
     ]
     written = run_steps(lake, config, steps)
-    assert [(one.table, str(one.days)) for one in written] == [(step.table, step.ds) for step in steps]
+    assert planned(written) == [(step.table, step.ds) for step in steps]
     events = [event for event in built.events if event["ds"] != day.start] + reference.kept(change, day, config)
     rows = lake.read(c.INTERACTIONS, asked).collect()
     assert_same_rows(rows, events, asked.start, config)
