@@ -9,21 +9,17 @@ from etl.backoff import RATES, Backoff, pair_rates, rate_cells
 from etl.config import EtlConfig
 from etl.contract import columns as c
 from etl.query_windows import AS_OF
+from etl.windows import family_columns
 
 HAS_HISTORY = "has_history"
 
 
 def interaction_features(config: EtlConfig) -> list[str]:
     """The columns of ``interactions`` that become features, in order."""
-    actions, settings = config.events.actions, config.interactions
-    families = {
-        "cnt": [c.window_count(action, days) for action in actions for days in settings.windows_days],
-        "share": [c.window_share(action, days) for action in actions for days in settings.windows_days],
-        "rate": [c.window_rate(action, days) for action, days in rate_cells(config)],
-        "decay": [c.decayed(action, half) for action in actions for half in settings.half_lives_days],
-        "users": [c.window_users(days) for days in settings.windows_days],
-    }
-    return [name for family in config.export.cross_families for name in families[family]]
+    names = {family: family_columns(family, config) for family in config.export.cross_families}
+    if "rate" in names:
+        names["rate"] = [c.window_rate(action, days) for action, days in rate_cells(config)]
+    return [name for family in names.values() for name in family]
 
 
 def cross_names(config: EtlConfig) -> list[str]:
