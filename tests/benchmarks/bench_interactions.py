@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import duckdb
 import polars as pl
@@ -133,7 +134,11 @@ def _counted(events: Any) -> None:
 
 
 def _event_files(lake: Lake) -> list[str]:
-    return sorted(path.removeprefix("file://") for path in lake.read(c.EVENTS).inputFiles())
+    return sorted(_local_files(lake, c.EVENTS))
+
+
+def _local_files(lake: Lake, table: str) -> list[str]:
+    return [unquote(urlsplit(uri).path) for uri in lake.read(table).inputFiles()]
 
 
 def _duckdb(files: list[str], out: Path) -> None:
@@ -181,8 +186,8 @@ def _bytes(lake: Lake) -> dict[str, int]:
     millions = lake.read(c.EVENTS).count() / 1e6
     sizes = {}
     for table in (c.EVENTS, *DERIVED):
-        files = lake.read(table).inputFiles() if lake.exists(table) else []
-        sizes[table] = round(sum(Path(file.removeprefix("file://")).stat().st_size for file in files) / millions)
+        files = _local_files(lake, table) if lake.exists(table) else []
+        sizes[table] = round(sum(Path(file).stat().st_size for file in files) / millions)
     return sizes
 
 
