@@ -67,13 +67,8 @@ def plan(history: History, config: EtlConfig, days: DateRange, again: bool = Fal
     steps = [_judge_events(ds, ingested.get(ds), config) for ds in days]
     for table in (c.INTERACTIONS_DAILY, c.QUERIES_DAILY):
         steps += [_judge(table, DateRange(ds, ds), history, config, steps) for ds in reach if ds in ingested]
-    ends = [
-        _judge(
-            c.INTERACTIONS, DateRange(ds, ds).widen(before=config.interactions.longest_days - 1), history, config, steps
-        )
-        for ds in days
-        if ds in ingested
-    ]
+    spans = [DateRange(ds, ds).widen(before) for ds in days if ds in ingested]
+    ends = [_judge(c.INTERACTIONS, span, history, config, steps) for span in spans]
     if again:
         ends = [replace(step, state=STALE, reason="asked for") if step.state == FRESH else step for step in ends]
     parts = {part for step in ends if step.state != FRESH for part in cover(step.ds, windows) if len(part) > 1}

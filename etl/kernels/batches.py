@@ -52,8 +52,6 @@ def group_starts(table: pa.Table, key: Sequence[str]) -> npt.NDArray[np.int64]:
 def codes_of(column: pa.ChunkedArray | pa.Array) -> tuple[npt.NDArray[np.int64], pa.Array]:
     """(code of each value, the distinct values in ascending order); strings sort by their UTF-8 bytes, as in Spark."""
     whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if isinstance(whole, pa.ChunkedArray):
-        whole = pa.concat_arrays(whole.chunks)
     encoded = whole.dictionary_encode()
     order = pc.sort_indices(encoded.dictionary).to_numpy()
     rank = np.empty(len(order), dtype=np.int64)
