@@ -12,27 +12,25 @@ from etl.contract.dates import DateRange, day_number, ds_of_number, ranges_of
 from etl.contract.settings import digest
 from etl.definitions import definition_hash
 from etl.lake import Lake
-from etl.packed import packed_days, packed_parts
 from etl.partials import interactions_daily, queries_daily
-from etl.plan import DERIVED, FRESH, TILES, Step, lake_plan, require_source
+from etl.parts import part_rows, rows_of_parts
+from etl.plan import DERIVED, FRESH, TILES, Step, plan, read_history, require_written
 from etl.priors import priors
 from etl.quality.gate import gate
-from etl.quality.profiles import profile
+from etl.quality.interactions import profile_of_tables
+from etl.quality.profiles import rows_of_profile
 from etl.query_items import best_items, can_rank
 from etl.runs import Run
-from etl.skew import heavy_queries
+from etl.skew import size_of
 from etl.tiles import TILE_DAYS, covers
-from etl.windows import tile_figures, tiles, window_figures, windowed
-from etl.write import Output, Written, replace_partitions
+from etl.windows import Tasks, plain_rows, tile_figures, tiles, window_figures, windowed
+from etl.write import Output, RunLog, Written, write_partitions
 
 Tick: TypeAlias = Callable[[str], None]
 """Told what has just been finished."""
 
-#: The daily partials, each with the columns of its grain beside ds.
-DAILY = {
-    c.INTERACTIONS_DAILY: (interactions_daily, c.PAIR_KEY),
-    c.QUERIES_DAILY: (queries_daily, c.QUERY_KEY),
-}
+#: The daily partials.
+DAILY = (c.INTERACTIONS_DAILY, c.QUERIES_DAILY)
 
 
 def build_interactions(lake: Lake, config: EtlConfig, days: DateRange, tick: Tick = lambda done: None) -> list[Written]:
@@ -40,17 +38,19 @@ def build_interactions(lake: Lake, config: EtlConfig, days: DateRange, tick: Tic
 
     Raises MissingDataError for days that were never ingested, GateError before a bad day is published.
     """
-    require_source(lake, c.EVENTS, days)
-    return run_steps(lake, config, lake_plan(lake, config, days, again=True), tick)
+    history = read_history(lake, (c.EVENTS, *DERIVED))
+    require_written(history, lake, c.EVENTS, days)
+    return run_steps(lake, config, plan(history, config, days, again=True), tick)
 
 
 def run_steps(lake: Lake, config: EtlConfig, steps: list[Step], tick: Tick = lambda done: None) -> list[Written]:
     """Build exactly what is not fresh of a plan's steps, sources first."""
     written = []
-    for job in _jobs([step for step in steps if step.state != FRESH], config):
-        for one in _run(lake, config, job):
-            written.append(one)
-            tick(f"{one.table} {one.days}: {one.rows} rows")
+    with RunLog(lake) as log:
+        for job in _jobs([step for step in steps if step.state != FRESH], config):
+            for one in _run(lake, config, job, log):
+                written.append(one)
+                tick(f"{one.table} {one.days}: {one.rows} rows")
     return written
 
 
@@ -84,33 +84,42 @@ def _rows_of_tiles(table: str, steps: list[Step]) -> list[DateRange]:
     ]
 
 
-def _run(lake: Lake, config: EtlConfig, job: Job) -> list[Written]:
+def _run(lake: Lake, config: EtlConfig, job: Job, log: RunLog) -> list[Written]:
     [hashed] = {definition_hash(table, config) for table, _ in job}
     sources = sorted({source for table, _ in job for source in DERIVED[table]})
     inputs = {source: lake.version(source) for source in sources}
     run = Run("interactions", config_hash=digest(config), definition_hash=hashed, inputs=inputs)
     with Cached() as keep:
         outputs = [output for table, days in job for output in _outputs(lake, config, table, days, keep)]
-        return replace_partitions(lake, outputs, run)
+        written = write_partitions(lake, outputs, run)
+    log.add(run, written)
+    return written
 
 
 def _outputs(lake: Lake, config: EtlConfig, table: str, days: DateRange, keep: Cached) -> list[Output]:
-    if table in DAILY:
-        aggregate, key = DAILY[table]
-        frame = aggregate(lake.read(c.EVENTS, days), config.events.actions, config.events.segments)
-        return [Output(table, frame, days, key)]
+    actions, segments, tasks = config.events.actions, config.events.segments, lake.tasks
+    if table == c.INTERACTIONS_DAILY:
+        frame = interactions_daily(lake.read(c.EVENTS, days), actions, segments, days, tasks)
+        return [Output(table, frame, days, c.PAIR_KEY, placed=True)]
+    if table == c.QUERIES_DAILY:
+        return [Output(table, queries_daily(lake.read(c.EVENTS, days), actions, segments), days, c.QUERY_KEY)]
     if table in TILES:
-        length = TILE_DAYS[TILES.index(table)]
-        daily = lake.read(c.INTERACTIONS_DAILY, days.widen(after=length - 1))
-        frame = tiles(packed_days(daily, tile_figures(config)), length, config)
-        return [Output(table, frame, days, c.QUERY_KEY, placed=True)]
-    frame = keep(_windows(lake, config, days))
-    gate(c.INTERACTIONS, profile(c.INTERACTIONS, frame, config), config)
-    # Rates leave the rows placed by item; readers look for queries.
-    windows = Output(c.INTERACTIONS, frame, days, c.PAIR_KEY, placed="rate" not in config.interactions.families)
+        return [Output(table, _tiles(lake, config, table, days), days, c.PAIR_KEY, placed=True)]
+    tables = keep(_windows(lake, config, days))
+    gate(c.INTERACTIONS, rows_of_profile(profile_of_tables(tables, config)), config)
+    frame = plain_rows(tables, config)
+    windows = Output(c.INTERACTIONS, frame, days, c.PAIR_KEY, placed=True)
     if not can_rank(config):
         return [windows]
     return [Output(c.QUERY_ITEMS, best_items(frame, config), days, ("query_key",)), windows]
+
+
+def _tiles(lake: Lake, config: EtlConfig, table: str, firsts: DateRange) -> DataFrame:
+    length = TILE_DAYS[TILES.index(table)]
+    held = firsts.widen(after=length - 1)
+    daily = part_rows(lake.read(c.INTERACTIONS_DAILY, held), 1, tile_figures(config))
+    events = size_of(lake.read(c.QUERIES_DAILY, held), firsts, config, lake.tasks).events
+    return tiles(daily, length, config, Tasks.of(lake.tasks, events))
 
 
 def _windows(lake: Lake, config: EtlConfig, days: DateRange) -> DataFrame:
@@ -119,6 +128,6 @@ def _windows(lake: Lake, config: EtlConfig, days: DateRange) -> DataFrame:
     reach, before = days.widen(before=settings.longest_days - 1), None
     if "rate" in settings.families:
         before = priors(lake.read(c.INTERACTIONS_DAILY, reach), days, config.events.actions, settings)
-    tasks = int(lake.spark.conf.get("spark.sql.shuffle.partitions") or 1)
-    heavy = heavy_queries(lake.read(c.QUERIES_DAILY, reach), days, config, tasks)
-    return windowed(packed_parts(lake, parts, window_figures(config)), parts, days, before, config, heavy)
+    size = size_of(lake.read(c.QUERIES_DAILY, reach), days, config, lake.tasks)
+    rows = rows_of_parts(lake, parts, window_figures(config))
+    return windowed(rows, parts, days, before, config, Tasks.of(lake.tasks, size.events), size.heavy)

@@ -22,6 +22,11 @@ class Lake:
         self.root = absolute(root).rstrip("/")
         self.pinned: dict[str, int] = {}
 
+    @property
+    def tasks(self) -> int:
+        """Over how many tasks a table is spread."""
+        return int(self.spark.conf.get("spark.sql.shuffle.partitions") or 1)
+
     def path(self, table: str) -> str:
         return f"{self.root}/{table}"
 
@@ -62,5 +67,9 @@ def absolute(path: str) -> str:
 
 
 def latest_version(spark: SparkSession, path: str) -> int:
-    [row] = DeltaTable.forPath(spark, path).history(1).select("version").toLocalIterator()
-    return int(row.version)
+    """From Delta's log in the driver: its public history starts a Spark job for the same number."""
+    jvm = spark._jvm
+    assert jvm is not None
+    log = jvm.org.apache.spark.sql.delta.DeltaLog.forTable(spark._jsparkSession, path)
+    anyhow = jvm.scala.Option.empty()
+    return int(log.update(False, anyhow, anyhow).version())

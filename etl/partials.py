@@ -4,19 +4,42 @@ Every event counts once under (all, '') and once under each segment that it carr
 day's events only, so any day can be rebuilt alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from etl.contract import columns as c
-from etl.users import user_sketch
+from etl.contract.dates import DateRange
+from etl.exchange import gathered_rows, scattered
+from etl.kernels.daily import USER, daily_of, segment_column
 
 
-def interactions_daily(events: DataFrame, actions: Sequence[str], segments: Sequence[str]) -> DataFrame:
-    """(ds, query_key, item_id, segment_name, segment_value) -> ``<action>_cnt``, a sketch of the distinct users."""
-    rows = _by_segment(_known(events, actions), segments, "query_key", "item_id", "user_id", "action")
-    return rows.groupBy("ds", *c.PAIR_KEY).agg(*_counts(actions), user_sketch("user_id").alias(c.USERS_SKETCH))
+def interactions_daily(
+    events: DataFrame, actions: Sequence[str], segments: Sequence[str], days: DateRange, tasks: int
+) -> DataFrame:
+    """(ds, query_key, item_id, segment_name, segment_value) -> ``<action>_cnt``, a sketch of the distinct users.
+
+    Of the ``days`` that ``events`` hold; a task's rows are those of whole pairs, each day in as few tasks as can be.
+    """
+    own = [F.col("segments")[name].alias(segment_column(name)) for name in segments]
+    user = F.xxhash64("user_id").alias(USER)
+    plain = _known(events, actions).select("ds", "query_key", "item_id", "action", user, *own)
+    per_day = max(1, tasks // len(days))
+    place = F.date_diff(F.to_date("ds"), F.lit(days.start)) * per_day
+    # By pair, not by query: no query is too large for a task.
+    bucket = place + F.pmod(F.xxhash64("query_key", "item_id"), F.lit(per_day))
+
+    def count(table: pa.Table) -> Iterable[pa.Table]:
+        return (daily_of(table, actions, segments),)
+
+    return gathered_rows(scattered(plain, bucket.cast("int")), count, tasks, daily_columns(actions))
+
+
+def daily_columns(actions: Sequence[str]) -> dict[str, str]:
+    counts = dict.fromkeys(map(c.count, actions), "bigint")
+    return dict.fromkeys(("ds", *c.PAIR_KEY), "string") | counts | {c.USERS_SKETCH: "array<bigint>"}
 
 
 def queries_daily(events: DataFrame, actions: Sequence[str], segments: Sequence[str]) -> DataFrame:

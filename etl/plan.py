@@ -102,10 +102,14 @@ def lake_plan(lake: Lake, config: EtlConfig, days: DateRange, again: bool = Fals
 
 def require_source(lake: Lake, table: str, days: DateRange) -> None:
     """Raise MissingDataError unless every day of ``days`` was written to ``table`` once, if only as an empty day."""
+    require_written(read_history(lake, (table,)), lake, table, days)
+
+
+def require_written(history: History, lake: Lake, table: str, days: DateRange) -> None:
+    """As require_source, of a history that was read before."""
     if not lake.exists(table):
         raise MissingDataError(table, None, lake.path(table))
-    written = read_history(lake, (table,))[table]
-    missing = [ds for ds in days if ds not in written]
+    missing = [ds for ds in days if ds not in history[table]]
     if missing:
         raise MissingDataError(table, DateRange(missing[0], missing[-1]), lake.path(table))
 

@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from etl.config import InteractionsConfig
 from etl.contract import columns as c
 from etl.contract.dates import DateRange, shift_ds
-from etl.kernels.pairs import Floats, Ints
+from etl.kernels.codes import Floats, Ints
 from etl.kernels.rates import Priors
 
 #: Strengths, in impressions, that rates are held between, and the one of an action that nothing is known of.

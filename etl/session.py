@@ -27,6 +27,11 @@ _COMMON = {
     # Sets of users per key: the default gives up on hash aggregation after 128 keys and sorts instead.
     "spark.sql.objectHashAggregate.sortBased.fallbackThreshold": "200000",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
+    # Workers take whole tables (see etl.exchange): many plain rows at once, of long values as many as fit.
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "100000",
+    "spark.sql.execution.arrow.maxBytesPerBatch": str(64 * 1024 * 1024),
+    # A task writes few days: their files may stand open together, and no row is sorted for them.
+    "spark.sql.maxConcurrentOutputFileWriters": "16",
     # Files are skipped by their keys, which come first in every table; statistics of 40 counts a row only cost.
     "spark.databricks.delta.properties.defaults.dataSkippingNumIndexedCols": "6",
     # The writer sizes its files itself, see etl.write.

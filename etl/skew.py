@@ -1,4 +1,4 @@
-"""Queries with so many events that one task would hold much of the table: their items are spread over several tasks.
+"""Queries with so many events that one task would hold much of the table: their items are spread over all tasks.
 
 No task then sees such a query whole, so that its totals are computed beforehand, and its best items chosen afterwards.
 """
@@ -12,11 +12,8 @@ from pyspark.sql import functions as F
 from etl.config import EtlConfig
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
-from etl.kernels.pairs import ITEMS
 from etl.kernels.tables import ENGAGEMENT, HeavyTotals
 from etl.query_windows import AS_OF, query_windows
-
-SALT = "salt"
 
 #: A query is heavy above this part of what a task would hold if all held the same, and only if it is large at all.
 _PART, _EVENTS = 0.5, 1_000_000
@@ -24,46 +21,39 @@ _PART, _EVENTS = 0.5, 1_000_000
 
 @dataclass(frozen=True)
 class Heavy:
-    """``salts`` tasks share each of ``queries``."""
-
     queries: tuple[str, ...]
-    salts: int
     totals: HeavyTotals
 
     def is_heavy(self) -> Column:
         return F.col("query_key").isin(*self.queries)
 
 
-def heavy_queries(
-    queries_daily: DataFrame, days: DateRange, config: EtlConfig, tasks: int, least: int = _EVENTS
-) -> Heavy | None:
-    """The heavy queries of the windows of ``days`` for so many ``tasks``; None where there are none, as is usual."""
+@dataclass(frozen=True)
+class Size:
+    """Of the windows of some days: the ``events`` in them, and the ``heavy`` queries, if there are any."""
+
+    events: int
+    heavy: Heavy | None
+
+
+def size_of(queries_daily: DataFrame, days: DateRange, config: EtlConfig, tasks: int, least: int = _EVENTS) -> Size:
+    """Queries are heavy for so many ``tasks``; ``queries_daily`` hold the windows of ``days``."""
     events = sum((F.col(c.count(action)) for action in config.events.actions), start=F.lit(0))
     everyone = queries_daily.where(F.col("segment_name") == c.ALL_SEGMENT)
     sizes = everyone.groupBy("query_key").agg(F.sum(events).alias("events"))
-    whole = sizes.agg(F.sum("events").alias("all"))
-    above = sizes.crossJoin(F.broadcast(whole)).where(
-        (F.col("events") >= least) & (F.col("events") * tasks > F.col("all") * _PART)
-    )
-    queries = tuple(sorted(row.query_key for row in above.toLocalIterator()))
-    if not queries:
-        return None
-    return Heavy(queries, max(2, tasks), _totals(queries_daily, days, queries, config))
+    large = F.when(F.col("events") >= least, F.struct("query_key", "events"))
+    [found] = sizes.agg(F.sum("events").alias("events"), F.collect_list(large).alias("large")).toLocalIterator()
+    whole = found.events or 0
+    queries = tuple(sorted(row.query_key for row in found.large if row.events * tasks > whole * _PART))
+    return Size(whole, Heavy(queries, _totals(queries_daily, days, queries, config)) if queries else None)
 
 
-def spread(packed: DataFrame, heavy: Heavy | None) -> DataFrame:
-    """Add ``salt``, 0 but for heavy queries, whose rows are cut into one per salt by a hash of the item."""
-    if heavy is None:
-        return packed.withColumn(SALT, F.lit(0))
-    light = packed.where(~heavy.is_heavy()).withColumn(SALT, F.lit(0))
-    salts = F.explode(F.sequence(F.lit(0), F.lit(heavy.salts - 1)))
-    cut = packed.where(heavy.is_heavy()).withColumn(SALT, salts)
-    of_salt = F.transform(ITEMS, lambda item: F.pmod(F.xxhash64(item), F.lit(heavy.salts)) == F.col(SALT))
-    cut = cut.withColumn("mine", of_salt)
-    lists = [name for name in packed.columns if packed.schema[name].dataType.typeName() == "array"]
-    for name in lists:
-        cut = cut.withColumn(name, F.filter(name, lambda value, place: F.get("mine", place)))
-    return light.unionByName(cut.drop("mine").where(F.size(ITEMS) > 0))
+def query_bucket(heavy: Heavy | None, buckets: int) -> Column:
+    """A bucket of whole queries, of heavy ones of whole items."""
+    of_query = F.xxhash64("query_key")
+    if heavy is not None:
+        of_query = F.when(heavy.is_heavy(), F.xxhash64("query_key", "item_id")).otherwise(of_query)
+    return F.pmod(of_query, F.lit(buckets)).cast("int")
 
 
 def best_of_heavy(rows: DataFrame, heavy: Heavy | None, most: int) -> DataFrame:

@@ -1,8 +1,7 @@
-"""Packed parts to the windowed table and to tiles: Spark brings each query's rows together, the kernels add them up."""
+"""Partials to the windowed table and to tiles: Spark brings each query's rows together, the kernels add them up."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
-from itertools import pairwise
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
@@ -10,20 +9,28 @@ from pyspark.sql import DataFrame
 from etl.config import EtlConfig
 from etl.contract import columns as c
 from etl.contract.dates import DateRange, ds_of_number
-from etl.kernels.batches import group_starts, whole_groups
-from etl.kernels.pairs import ITEMS
-from etl.kernels.rates import KEPT, QUERY_RATE, Priors, rates_of
+from etl.exchange import gathered, gathered_rows, hash_bucket, rows_of, scattered, unchanged
+from etl.kernels.codes import codes_of
+from etl.kernels.pairs import FIRST_DAY
+from etl.kernels.rates import Priors, rates_of
 from etl.kernels.tables import ENGAGEMENT, Figures, Support, tile_of, windows_of
-from etl.packed import grouped, in_tile
-from etl.skew import SALT, Heavy, best_of_heavy, spread
+from etl.partials import daily_columns
+from etl.skew import Heavy, best_of_heavy, query_bucket
 
-Batches = Iterable[pa.RecordBatch]
+# Events whose pairs a bucket holds at most, evenly spread: some 100 MB of a worker's memory.
+_EVENTS_PER_BUCKET = 1_000_000
 
-# Rows of one batch on its way back to Spark.
-_ROWS = 20_000
 
-#: What one call of a kernel holds whole.
-_QUERY = ("query_key", SALT)
+@dataclass(frozen=True)
+class Tasks:
+    """Over how many tasks, and buckets one after the other in them, a table is spread."""
+
+    tasks: int
+    buckets: int
+
+    @classmethod
+    def of(cls, tasks: int, events: int) -> "Tasks":
+        return cls(tasks, tasks * max(1, -(-events // (tasks * _EVENTS_PER_BUCKET))))
 
 
 def tile_figures(config: EtlConfig) -> Figures:
@@ -79,80 +86,67 @@ def family_columns(family: str, config: EtlConfig) -> list[str]:
 
 
 def tile_columns(figures: Figures) -> dict[str, str]:
-    kinds = dict.fromkeys(("ds", *c.QUERY_KEY), "string") | {ITEMS: "array<string>"}
-    kinds |= dict.fromkeys(map(c.count, figures.actions), "array<bigint>") | dict.fromkeys(
-        figures.decays, "array<double>"
-    )
-    return kinds | ({c.USERS_SKETCH: "array<array<bigint>>"} if figures.users else {})
+    sketch = {c.USERS_SKETCH: "array<bigint>"}
+    return daily_columns(figures.actions) | dict.fromkeys(figures.decays, "double") | sketch
 
 
 def windowed(
-    packed: DataFrame, parts: Sequence[DateRange], days: DateRange, priors: Priors | None, config: EtlConfig,
-    heavy: Heavy | None = None,
+    rows: DataFrame, parts: Sequence[DateRange], days: DateRange, priors: Priors | None, config: EtlConfig,
+    tasks: Tasks, heavy: Heavy | None = None,
 ) -> DataFrame:  # fmt: skip
-    """The rows of ``interactions`` of ``days`` from the packed rows of ``parts``, which cover their windows.
+    """The rows of ``interactions`` of ``days`` as tables (see etl.exchange), each of whole queries unless ``heavy``.
 
-    ``priors`` are needed for rates, None without that family.
+    ``rows`` are those of ``parts``, which cover the windows. ``priors`` are needed for rates, None without that family.
     """
-    columns = interaction_columns(config) | ({} if heavy is None else {ENGAGEMENT: "double"})
     figures, support = window_figures(config), support_of(config)
-    schema = columns if priors is None else _for_rates(columns, config)
     totals = None if heavy is None else heavy.totals
 
-    def add_up(batches: Batches) -> Iterator[pa.RecordBatch]:
-        for table in whole_groups(batches, [*_QUERY], size=ITEMS):
-            for rows in windows_of(table, parts, days, figures, support, priors, totals):
-                yield from _batches(rows, schema)
+    def add_up(table: pa.Table) -> Iterable[pa.Table]:
+        return windows_of(table, parts, days, figures, support, priors, totals)
 
-    rows = grouped(spread(packed, heavy), *_QUERY).mapInArrow(add_up, _ddl(schema))
-    rated = rows if priors is None else _rated(rows, priors, columns, config)
-    return best_of_heavy(rated, heavy, support.top_items)
-
-
-def _rated(rows: DataFrame, priors: Priors, columns: dict[str, str], config: EtlConfig) -> DataFrame:
-    """Add the rates; a pair's tokens need every query of its item."""
-    figures = window_figures(config)
-
-    def smooth(batches: Batches) -> Iterator[pa.RecordBatch]:
-        for table in whole_groups(batches, ["ds", "item_id"]):
-            yield from _batches(rates_of(table, figures.actions, figures.windows_days, priors), columns)
-
-    together = rows.repartition("ds", "item_id").sortWithinPartitions("ds", "item_id")
-    return together.mapInArrow(smooth, _ddl(columns))
+    found = scattered(rows, query_bucket(heavy, tasks.buckets))
+    if priors is None:
+        found = gathered(found, add_up, tasks.tasks)
+    else:
+        found = _rated(gathered(found, add_up, tasks.tasks, "item_id", tasks.buckets), priors, config, tasks)
+    return found if heavy is None else _without_surplus(found, heavy, config, tasks)
 
 
-def tiles(packed: DataFrame, length: int, config: EtlConfig) -> DataFrame:
-    """The rows of the tiles of ``length`` days from the packed rows of all their days."""
+def plain_rows(tables: DataFrame, config: EtlConfig) -> DataFrame:
+    """The tables of ``windowed`` as rows of ``interactions``."""
+    return rows_of(tables, unchanged, interaction_columns(config))
+
+
+def tiles(daily: DataFrame, length: int, config: EtlConfig, tasks: Tasks) -> DataFrame:
+    """The rows of the tiles of ``length`` days from the rows of all their days (see etl.parts)."""
     figures = tile_figures(config)
 
-    def merge(batches: Batches) -> Iterator[pa.RecordBatch]:
-        for table in whole_groups(batches, ["tile", "query_key"], size=ITEMS):
-            for rows in _by_tile(table):
-                first = rows["tile"][0].as_py()
-                days = DateRange(ds_of_number(first), ds_of_number(first + length - 1))
-                yield from _batches(tile_of(rows, days, figures), columns)
+    def merge(table: pa.Table) -> Iterable[pa.Table]:
+        tile, firsts = codes_of(pa.array(table[FIRST_DAY].to_numpy() // length * length))
+        for place, first in enumerate(firsts.to_pylist()):
+            days = DateRange(ds_of_number(first), ds_of_number(first + length - 1))
+            yield tile_of(table.filter(pa.array(tile == place)), days, figures)
 
-    columns = tile_columns(figures)
-    return grouped(in_tile(packed, length), "tile", "query_key").mapInArrow(merge, _ddl(columns))
-
-
-def _for_rates(columns: dict[str, str], config: EtlConfig) -> dict[str, str]:
-    """What the rates are made from: every count, and two columns of their own; the rates come later."""
-    settings = config.interactions
-    counts = [c.window_count(action, days) for action in config.events.actions for days in settings.windows_days]
-    rates = {c.window_rate(action, days) for action in config.events.actions for days in settings.windows_days}
-    plain = {name: kind for name, kind in columns.items() if name not in rates}
-    return plain | dict.fromkeys(counts, "bigint") | {KEPT: "boolean", QUERY_RATE: "array<double>"}
+    # By pair, not by query: no query is too large for a task.
+    spread = scattered(daily, hash_bucket(("query_key", "item_id"), tasks.buckets))
+    return gathered_rows(spread, merge, tasks.tasks, tile_columns(figures))
 
 
-def _by_tile(table: pa.Table) -> Iterator[pa.Table]:
-    edges = [*group_starts(table, ["tile"]), table.num_rows]
-    return (table.slice(first, end - first) for first, end in pairwise(edges))
+def _rated(tables: DataFrame, priors: Priors, config: EtlConfig, tasks: Tasks) -> DataFrame:
+    """Add the rates, whose words need every query of an item; then bring the queries together again."""
+    figures = window_figures(config)
+
+    def smooth(table: pa.Table) -> Iterable[pa.Table]:
+        return (rates_of(table, figures.actions, figures.windows_days, priors),)
+
+    def in_order(table: pa.Table) -> Iterable[pa.Table]:
+        return (table.sort_by([(name, "ascending") for name in ("ds", *c.PAIR_KEY)]),)
+
+    rated = gathered(tables, smooth, tasks.tasks, "query_key", tasks.buckets)
+    return gathered(rated, in_order, tasks.tasks)
 
 
-def _batches(table: pa.Table, columns: dict[str, str]) -> list[pa.RecordBatch]:
-    return table.select(list(columns)).to_batches(max_chunksize=_ROWS)
-
-
-def _ddl(columns: dict[str, str]) -> str:
-    return ", ".join(f"`{name}` {kind}" for name, kind in columns.items())
+def _without_surplus(tables: DataFrame, heavy: Heavy, config: EtlConfig, tasks: Tasks) -> DataFrame:
+    rows = rows_of(tables, unchanged, interaction_columns(config) | {ENGAGEMENT: "double"})
+    best = best_of_heavy(rows, heavy, support_of(config).top_items)
+    return scattered(best, hash_bucket(c.PAIR_KEY, tasks.buckets))

@@ -6,8 +6,11 @@ counted after the commit, and recorded in ``runs``.
 """
 
 import re
+import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from types import TracebackType
 
 from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
@@ -16,7 +19,11 @@ from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.errors import WriteVerificationError
 from etl.lake import Lake
-from etl.runs import Run, runs_frame
+from etl.runs import Run, RunRecord, runs_frame
+
+# Commits of one job at the same time; what they wait for is mostly storage.
+_WRITERS = 4
+_RECORDS_WAIT_S = 30
 
 
 @dataclass(frozen=True)
@@ -47,16 +54,57 @@ class Written:
 
 
 def replace_partitions(lake: Lake, outputs: Sequence[Output], run: Run) -> list[Written]:
-    """Write each output in one commit, in order, then record them all as done by ``run``.
+    """Write each output in one commit, then record them all as done by ``run``.
 
     A job killed in between leaves whole days behind, without a record: the plan builds them again.
     Raises WriteVerificationError if a commit does not hold as many rows as were computed.
     """
-    written = [_replace(lake, output, run) for output in outputs]
-    records = [run.finished(one.table, one.days, one.version, one.rows) for one in written]
-    _commit(lake, runs_frame(lake.spark, records), c.RUNS, mode="append", options={})
-    lake.refresh(c.RUNS)
+    with RunLog(lake) as log:
+        written = write_partitions(lake, outputs, run)
+        log.add(run, written)
     return written
+
+
+def write_partitions(lake: Lake, outputs: Sequence[Output], run: Run) -> list[Written]:
+    """As ``replace_partitions``, recording nothing; outputs are of different tables and written at the same time."""
+    by_table: dict[str, list[Output]] = {}
+    for output in outputs:
+        by_table.setdefault(output.table, []).append(output)
+
+    def write(of_table: list[Output]) -> list[Written]:
+        return [_replace(lake, output, run) for output in of_table]
+
+    with ThreadPoolExecutor(max_workers=min(_WRITERS, len(by_table) or 1)) as pool:
+        return [written for of_table in pool.map(write, by_table.values()) for written in of_table]
+
+
+class RunLog:
+    """Run records on their way to ``runs``: written at the end, also of a job that failed later, and on the way where
+    they are older than half a minute. A commit costs as much as a small day's partials."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+        self._records: list[RunRecord] = []
+        self._since = time.monotonic()
+
+    def add(self, run: Run, written: Sequence[Written]) -> None:
+        self._records += [run.finished(one.table, one.days, one.version, one.rows) for one in written]
+        if time.monotonic() - self._since > _RECORDS_WAIT_S:
+            self._flush()
+
+    def __enter__(self) -> "RunLog":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._records:
+            _commit(self._lake, runs_frame(self._lake.spark, self._records), c.RUNS, mode="append", options={})
+            self._lake.refresh(c.RUNS)
+        self._records, self._since = [], time.monotonic()
 
 
 def _replace(lake: Lake, output: Output, run: Run) -> Written:
@@ -74,7 +122,7 @@ def _replace(lake: Lake, output: Output, run: Run) -> Written:
 
 
 def _placed(lake: Lake, rows: DataFrame, output: Output) -> DataFrame:
-    files = max(1, int(lake.spark.conf.get("spark.sql.shuffle.partitions") or 1) // len(output.days))
+    files = max(1, lake.tasks // len(output.days))
     bucket = F.pmod(F.xxhash64(*output.key), F.lit(files))
     return rows.repartition(files * len(output.days), "ds", bucket).sortWithinPartitions("ds", *output.key)
 

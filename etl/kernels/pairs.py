@@ -1,8 +1,7 @@
-"""Packed rows to numbered pairs.
+"""Rows of partials to numbered pairs.
 
-A packed row is one query under one segment over some days (a *part*): its items and their figures as lists of one
-length. All lists of a table are flattened into entries; each entry belongs to one pair, a number in the order of
-(query, segment, item).
+A row says of a pair, under one segment and over some days (a *part*), how often each action happened. Every row becomes
+an entry of its pair, pairs numbered in the order of (query, segment, item).
 """
 
 from collections.abc import Sequence
@@ -12,17 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from etl.contract import columns as c
-from etl.contract.dates import DateRange, day_number
-from etl.kernels.batches import codes_of, group_starts
+from etl.contract.dates import DateRange
+from etl.kernels.codes import Ints, changes, codes_of, part_codes
 
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-
-ITEMS = "items"
-#: The days that a packed row is of.
+#: The days that a row is of.
 FIRST_DAY, DAYS = "first_day", "days"
 
 
@@ -55,7 +49,7 @@ class Entries:
     pair: Ints  # (N,)
     part: Ints  # (N,)
     columns: dict[str, pa.Array]
-    """The flattened lists of figures, N values each."""
+    """The figures, N values each."""
 
     def numbers(self, name: str) -> npt.NDArray[Any]:
         """(N,) figures; 0 where a part has none."""
@@ -63,23 +57,22 @@ class Entries:
 
 
 def entries_of(table: pa.Table, parts: Sequence[DateRange], figures: Sequence[str]) -> Entries:
-    """Flatten packed rows that are sorted by (query, segment, first day, days) and of ``parts`` only."""
-    starts = group_starts(table, c.QUERY_KEY)
-    row_owner = np.repeat(np.arange(len(starts)), np.diff([*starts, table.num_rows]))
-    lists = table[ITEMS].combine_chunks()
-    lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False)
-    entry_owner = np.repeat(row_owner, lengths)
-    item, items = codes_of(lists.flatten())
-    key, pair = np.unique(entry_owner * max(1, len(items)) + item, return_inverse=True)
-    owner, item = np.divmod(key, max(1, len(items)))
-    pairs = Pairs(table.select(c.QUERY_KEY).take(starts), owner, item, items)
-    columns = {name: table[name].combine_chunks().flatten() for name in figures}
-    return Entries(pairs, pair, np.repeat(_part_of_row(table, parts), lengths), columns)
-
-
-def _part_of_row(table: pa.Table, parts: Sequence[DateRange]) -> Ints:
-    numbers = {(day_number(part.start), len(part)): index for index, part in enumerate(parts)}
-    first, days = (table[name].to_numpy() for name in (FIRST_DAY, DAYS))
-    # Few distinct parts among many rows.
-    known, row = np.unique(first.astype(np.int64) * 1000 + days, return_inverse=True)
-    return np.array([numbers[divmod(int(code), 1000)] for code in known], dtype=np.int64)[row]
+    """The entries of rows in any order, each of one of ``parts``."""
+    query, queries = codes_of(table["query_key"])
+    name, names = codes_of(table["segment_name"])
+    value, values = codes_of(table["segment_value"])
+    item, items = codes_of(table["item_id"])
+    part = part_codes(table, parts, FIRST_DAY, DAYS)
+    key = ((query * len(names) + name) * len(values) + value) * len(items) + item
+    order = np.argsort(key * len(parts) + part, kind="stable")
+    key = key[order]
+    first = changes(key)
+    owner, item = np.divmod(key[first], max(1, len(items)))
+    begins = changes(owner)
+    rest, value = np.divmod(owner[begins], max(1, len(values)))
+    query, name = np.divmod(rest, max(1, len(names)))
+    owners = pa.table({"query_key": queries.take(query), "segment_name": names.take(name),
+                       "segment_value": values.take(value)})  # fmt: skip
+    pairs = Pairs(owners, np.cumsum(begins) - 1, item, items)
+    columns = {figure: table[figure].combine_chunks().take(order) for figure in figures}
+    return Entries(pairs, np.cumsum(first) - 1, part[order], columns)

@@ -21,8 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from etl.contract import columns as c
-from etl.kernels.batches import codes_of
-from etl.kernels.pairs import Floats, Ints
+from etl.kernels.codes import Floats, Ints, codes_of
 
 #: Columns that rows of pairs bring for this step: the rate of their query, and whether they are rows of the table.
 QUERY_RATE, KEPT = "query_rate", "kept"

@@ -5,8 +5,8 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 
 from etl.contract import columns as c
-from etl.kernels.batches import codes_of
-from etl.kernels.pairs import Floats, Pairs
+from etl.kernels.codes import Floats, codes_of
+from etl.kernels.pairs import Pairs
 
 Bools = npt.NDArray[np.bool_]
 

@@ -1,4 +1,4 @@
-"""The two tables that packed rows become: the windows of a day, and a tile."""
+"""The two tables that partials become: the windows of a day, and a tile."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
-from etl.kernels.pairs import ITEMS, Entries, Floats, Ints, Pairs, entries_of
+from etl.kernels.codes import Floats, Ints
+from etl.kernels.pairs import Entries, Pairs, entries_of
 from etl.kernels.rates import KEPT, QUERY_RATE, Priors, pulled
 from etl.kernels.support import best_items
 from etl.kernels.users import hashes_of, merged_sketches, users_by_window
@@ -34,8 +35,8 @@ class Figures:
     users: bool
 
     @property
-    def lists(self) -> list[str]:
-        """The columns of packed rows that they need."""
+    def columns(self) -> list[str]:
+        """The columns of partials that they are summed from."""
         sketch = [c.USERS_SKETCH] if self.users else []
         return [*map(c.count, self.actions), *self.decays, *sketch]
 
@@ -60,10 +61,12 @@ def windows_of(
 ) -> Iterator[pa.Table]:  # fmt: skip
     """For each ds of ``days`` the rows of ``interactions`` of the queries in ``table``, which holds them whole.
 
+    Rows of ``table`` are of ``parts`` and come in any order.
+
     With ``priors`` all pairs come, kept or not, with what etl.kernels.rates goes on from. Queries in ``heavy`` may be
     there in part: their totals are given, and ``engagement`` comes with each row, to choose their best items by.
     """
-    entries = entries_of(table, parts, figures.lists)
+    entries = entries_of(table, parts, figures.columns)
     windows = sorted(figures.windows_days)
     for ds in days:
         reach = Reach.of(parts, cover(ds, windows), ds, windows)
@@ -141,18 +144,16 @@ def _query_rates(pairs: Pairs, totals: Ints, ds: str, priors: Priors, figures: F
 
 
 def tile_of(table: pa.Table, days: DateRange, figures: Figures) -> pa.Table:
-    """The daily packed rows of ``days`` merged to one per query and segment."""
+    """The daily rows of ``days`` merged to one per pair and segment, in the columns of ``Figures.columns``."""
     parts = [DateRange(ds, ds) for ds in days]
-    entries = entries_of(table, parts, [name for name in figures.lists if name not in figures.decays])
+    entries = entries_of(table, parts, figures.columns)
     reach, pairs = Reach.of(parts, parts, days.end, [len(days)]), entries.pairs
-    figures_of_pair: dict[str, pa.Array] = {ITEMS: pairs.items.take(pairs.item)}
+    values: dict[str, pa.Array] = {}
     for action in figures.actions:
-        figures_of_pair[c.count(action)] = pa.array(window_counts(entries, reach, c.count(action))[:, 0])
+        values[c.count(action)] = pa.array(window_counts(entries, reach, c.count(action))[:, 0])
         for half_life in figures.half_lives_days:
-            figures_of_pair[c.decayed(action, half_life)] = pa.array(decayed_sum(entries, reach, action, half_life))
+            values[c.decayed(action, half_life)] = pa.array(decayed_sum(entries, reach, action, half_life))
     if figures.users:
-        figures_of_pair[c.USERS_SKETCH] = merged_sketches(hashes_of(entries, reach))
-    offsets = pa.array(np.searchsorted(pairs.owner, np.arange(pairs.owners.num_rows + 1)), pa.int32())
-    lists = {name: pa.ListArray.from_arrays(offsets, values) for name, values in figures_of_pair.items()}
-    owners = {name: pairs.owners[name] for name in c.QUERY_KEY}
-    return pa.table({"ds": pa.array([days.start] * pairs.owners.num_rows, pa.string()), **owners, **lists})
+        values[c.USERS_SKETCH] = merged_sketches(hashes_of(entries, reach))
+    ds = pa.array([days.start] * len(pairs), pa.string())
+    return pa.table({"ds": ds, **pairs.columns(np.arange(len(pairs))), **values})

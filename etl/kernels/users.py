@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from etl.contract import columns as c
-from etl.kernels.pairs import Entries, Ints
+from etl.kernels.codes import Ints
+from etl.kernels.pairs import Entries
 from etl.kernels.windows import Reach
 
 MAX_HASHES = 4096

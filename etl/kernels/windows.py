@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from etl.contract import columns as c
 from etl.contract.dates import DateRange, day_number
-from etl.kernels.pairs import Entries, Floats, Ints
+from etl.kernels.codes import Floats, Ints
+from etl.kernels.pairs import Entries
 
 
 @dataclass(frozen=True)
@@ -46,15 +47,9 @@ def seen(entries: Entries, reach: Reach) -> npt.NDArray[np.bool_]:
 
 
 def decayed_sum(entries: Entries, reach: Reach, action: str, half_life_days: int) -> Floats:
-    """(P,) sum of count * 0.5^(age_days / half_life_days); a tile brings its own, as of its last day."""
+    """(P,) sum of count * 0.5^(age_days / half_life_days) from the same sums of each part, as of its last day."""
     weight = np.where(reach.ring < reach.windows, 0.5 ** (np.maximum(reach.age, 0) / half_life_days), 0.0)
-    name = c.decayed(action, half_life_days)
-    at_last_day = entries.columns[name].is_valid() if name in entries.columns else None
-    values = entries.numbers(c.count(action)).astype(np.float64)
-    if at_last_day is not None:
-        tiles = at_last_day.to_numpy(zero_copy_only=False)
-        values[tiles] = entries.numbers(name)[tiles]
-    weighted = values * weight[entries.part]
+    weighted = entries.numbers(c.decayed(action, half_life_days)) * weight[entries.part]
     return np.bincount(entries.pair, weights=weighted, minlength=len(entries.pairs)).astype(np.float64)
 
 

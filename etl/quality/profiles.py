@@ -1,14 +1,13 @@
 """One aggregation per table: the figures that its suite bounds, per ds."""
 
 from collections.abc import Callable
-from itertools import pairwise
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from etl.config import EtlConfig
 from etl.contract import columns as c
-from etl.windows import family_columns
+from etl.quality.interactions import profile_of_rows
 
 Profile = list[dict[str, object]]
 """Rows of plain values, one per ds or split."""
@@ -16,9 +15,15 @@ Profile = list[dict[str, object]]
 
 def profile(table: str, frame: DataFrame, config: EtlConfig) -> Profile:
     """The profile of some days of a table, ordered by ds; days without rows are absent."""
+    if table == c.INTERACTIONS:
+        return rows_of_profile(profile_of_rows(frame, config))
     figures = _FIGURES.get(table, _row_count)(config)
     rows = frame.groupBy("ds").agg(F.count(F.lit(1)).alias("rows"), *figures).orderBy("ds")
-    return _with_repeats([row.asDict() for row in rows.toLocalIterator()])
+    return _with_repeats(rows_of_profile(rows))
+
+
+def rows_of_profile(frame: DataFrame) -> Profile:
+    return [row.asDict() for row in frame.toLocalIterator()]
 
 
 def with_reject_shares(rows: Profile, rejected_by_ds: dict[str, int]) -> Profile:
@@ -53,39 +58,10 @@ def _event_figures(config: EtlConfig) -> list[Column]:
     ]
 
 
-def _interaction_figures(config: EtlConfig) -> list[Column]:
-    settings, actions = config.interactions, config.events.actions
-    windows = sorted(settings.windows_days)
-    shares = [F.col(name) for name in family_columns("share", config)]
-    values = [F.col(name) for family in ("cnt", "rate", "decay") for name in family_columns(family, config)]
-    nested = [
-        F.col(c.window_count(action, short)) > F.col(c.window_count(action, long))
-        for action in actions
-        for short, long in pairwise(windows)
-    ]
-    counted, with_users = "cnt" in settings.families, "users" in settings.families
-    users = F.col(c.window_users(settings.longest_days)) if with_users else F.lit(settings.min_users)
-    return [
-        F.countDistinct(*c.PAIR_KEY).alias("distinct_keys"),
-        F.count_if(_any([share.isNull() | (share < 0) | (share > 1) for share in shares])).alias("bad_shares"),
-        F.count_if(_any([value.isNull() | (value < 0) for value in values])).alias("negative_values"),
-        F.count_if(_any(nested if counted else [])).alias("unnested_windows"),
-        F.count_if(users < settings.min_users).alias("thin_rows"),
-    ]
-
-
 def _row_count(config: EtlConfig) -> list[Column]:
     return []
 
 
-def _any(conditions: list[Column]) -> Column:
-    result = F.lit(False)
-    for condition in conditions:
-        result = result | condition
-    return result
-
-
 _FIGURES: dict[str, Callable[[EtlConfig], list[Column]]] = {
     c.EVENTS: _event_figures,
-    c.INTERACTIONS: _interaction_figures,
 }

@@ -3,6 +3,7 @@
 import dataclasses
 import random
 
+import pyarrow as pa
 import pytest
 from pyspark.sql import functions as F
 
@@ -11,15 +12,16 @@ from etl.contract.dates import DateRange
 from etl.errors import GateError, MissingDataError
 from etl.ingest import ingest_events
 from etl.interactions import build_interactions, run_steps
+from etl.kernels.tables import windows_of
 from etl.lake import Lake
-from etl.packed import packed_days
 from etl.partials import interactions_daily
+from etl.parts import part_rows
 from etl.plan import DERIVED, FRESH, STALE, TILES, lake_plan
 from etl.priors import priors
 from etl.quality.profiles import profile
 from etl.quality.suites import suite
 from etl.tiles import covers
-from etl.windows import family_columns, tile_figures, windowed
+from etl.windows import Tasks, family_columns, plain_rows, tile_figures, windowed
 from tests.etl import reference
 from tests.etl.logs import DAYS, EMPTY_DAY, QUERIES, contents, events_frame, random_log, raw_log, raw_row, small_config
 
@@ -47,7 +49,7 @@ def windowed_log(spark, events, days, config):
     """The table without writing anything."""
     frame = events_frame(spark, events)
     segments, actions = config.events.segments, config.events.actions
-    return windowed_days(interactions_daily(frame, actions, segments), days, config)
+    return windowed_days(interactions_daily(frame, actions, segments, DAYS, 2), days, config)
 
 
 def windowed_days(daily, days, config):
@@ -57,7 +59,8 @@ def windowed_days(daily, days, config):
     daily = daily.where(F.col("ds").isin([part.start for part in parts]))
     rated = "rate" in config.interactions.families
     before = priors(daily, days, config.events.actions, config.interactions) if rated else None
-    return windowed(packed_days(daily, tile_figures(config)), parts, days, before, config)
+    rows = part_rows(daily, 1, tile_figures(config))
+    return plain_rows(windowed(rows, parts, days, before, config, Tasks(2, 4)), config)
 
 
 def test_every_value_of_every_day_is_that_of_the_reference(built):
@@ -246,9 +249,11 @@ def test_a_gate_that_fails_publishes_nothing(built, copied, monkeypatch):
     versions = {table: lake.version(table) for table in (c.INTERACTIONS, c.RUNS)}
 
     def broken(*arguments):
-        return windowed(*arguments).withColumn("click_share_5d", F.lit(1.5))
+        for table in windows_of(*arguments):
+            shares = pa.array([1.5] * table.num_rows)
+            yield table.set_column(table.column_names.index("click_share_5d"), "click_share_5d", shares)
 
-    monkeypatch.setattr("etl.interactions.windowed", broken)
+    monkeypatch.setattr("etl.windows.windows_of", broken)
     with pytest.raises(GateError, match=r"shares outside \[0, 1\]") as caught:
         build_interactions(lake, config, DateRange("2024-02-29", "2024-02-29"))
     assert caught.value.exit_code == 3

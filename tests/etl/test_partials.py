@@ -1,6 +1,7 @@
 import pytest
 
 from etl.contract import columns as c
+from etl.contract.dates import DateRange
 from etl.partials import interactions_daily, queries_daily
 from tests.etl import reference
 from tests.etl.logs import DAYS, contents, events_frame, raw_row, small_config
@@ -35,7 +36,7 @@ def events(spark, segments):
 
 def test_an_event_counts_under_all_and_each_segment_that_it_carries(spark):
     frame, config = events(spark, [{}, {"country": "US"}, {"country": "US", "gender": "f"}])
-    daily = interactions_daily(frame, config.events.actions, config.events.segments).collect()
+    daily = interactions_daily(frame, config.events.actions, config.events.segments, DAYS, 2).collect()
     assert {(row.segment_name, row.segment_value): row.impression_cnt for row in daily} == {
         ("all", ""): 3,
         ("country", "US"): 2,
@@ -47,13 +48,15 @@ def test_a_segment_that_is_not_configured_does_not_count(spark):
     frame, config = events(spark, [{"country": "US", "gender": "f"}])
     daily = queries_daily(frame, config.events.actions, ["gender"]).collect()
     assert {(row.segment_name, row.segment_value) for row in daily} == {("all", ""), ("gender", "f")}
-    [only] = interactions_daily(frame, config.events.actions, []).collect()
+    [only] = interactions_daily(frame, config.events.actions, [], DAYS, 2).collect()
     assert (only.segment_name, only.segment_value) == ("all", "")
 
 
 def test_a_day_depends_on_its_own_events_only(built):
     events = built.lake().read(c.EVENTS)
     settings = built.config.events
-    whole = interactions_daily(events, settings.actions, settings.segments)
-    alone = interactions_daily(events.where("ds = '2024-02-29'"), settings.actions, settings.segments)
+    whole = interactions_daily(events, settings.actions, settings.segments, DAYS, 2)
+    alone = interactions_daily(
+        events.where("ds = '2024-02-29'"), settings.actions, settings.segments, DateRange("2024-02-29", "2024-02-29"), 3
+    )
     assert contents(whole.where("ds = '2024-02-29'")) == contents(alone)

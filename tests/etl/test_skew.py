@@ -1,16 +1,14 @@
 """Spreading a query over tasks changes no row."""
 
 import pytest
-from pyspark.sql import functions as F
 
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
-from etl.packed import packed_days
+from etl.parts import part_rows
 from etl.priors import priors
-from etl.skew import SALT, heavy_queries, spread
+from etl.skew import query_bucket, size_of
 from etl.tiles import covers
-from etl.windows import tile_figures, windowed
-from tests.etl import reference
+from etl.windows import Tasks, plain_rows, tile_figures, windowed
 from tests.etl.logs import contents, small_config
 from tests.etl.test_interactions import assert_same_rows
 
@@ -25,35 +23,34 @@ def test_windows_with_heavy_queries_are_those_of_the_reference(built, top):
     lake, parts = built.lake(), covers(ASKED, config.interactions.windows_days)
     reach = DateRange(parts[0].start, ASKED.end)
     daily = lake.read(c.INTERACTIONS_DAILY, reach)
-    heavy = heavy_queries(lake.read(c.QUERIES_DAILY, reach), ASKED, config, tasks=3, least=1)
+    heavy = size_of(lake.read(c.QUERIES_DAILY, reach), ASKED, config, tasks=3, least=1).heavy
     assert heavy is not None
     before = priors(daily, ASKED, config.events.actions, config.interactions)
-    packed = packed_days(daily, tile_figures(config))
-    rows = windowed(packed, parts, ASKED, before, config, heavy)
-    assert contents(rows) == contents(windowed(packed, parts, ASKED, before, config))
+    days, tasks = part_rows(daily, 1, tile_figures(config)), Tasks(2, 6)
+    rows = plain_rows(windowed(days, parts, ASKED, before, config, tasks, heavy), config)
+    assert contents(rows) == contents(plain_rows(windowed(days, parts, ASKED, before, config, tasks), config))
     for ds in ASKED:
         assert_same_rows(rows.collect(), built.events, ds, config)
 
 
 def test_few_events_or_an_even_log_have_no_heavy_query(built):
     queries = built.lake().read(c.QUERIES_DAILY)
-    assert heavy_queries(queries, ASKED, built.config, tasks=4) is None
-    assert heavy_queries(queries, ASKED, built.config, tasks=1, least=10_000) is None
+    assert size_of(queries, ASKED, built.config, tasks=4).heavy is None
+    assert size_of(queries, ASKED, built.config, tasks=1, least=10_000).heavy is None
 
 
-def test_each_item_of_a_heavy_query_goes_to_one_task_and_none_is_lost(built):
-    config = small_config()
+def test_the_size_is_the_number_of_events(built):
     lake = built.lake()
-    heavy = heavy_queries(lake.read(c.QUERIES_DAILY), ASKED, config, tasks=4, least=1)
-    packed = packed_days(lake.read(c.INTERACTIONS_DAILY), tile_figures(config))
-    many = packed.groupBy(*c.QUERY_KEY, "first_day", "days").agg(
-        *(F.flatten(F.collect_list(name)).alias(name) for name in packed.columns if name.endswith("_cnt")),
-        F.flatten(F.collect_list("items")).alias("items"),
-    )
-    rows = spread(many, heavy).select("query_key", SALT, F.explode(F.arrays_zip("items", "click_cnt")).alias("one"))
-    pairs = [(row.query_key, row.one["items"], row[SALT]) for row in rows.collect()]
-    assert len({(query, item) for query, item, _ in pairs}) == len(set(pairs))
-    assert {salt for query, _, salt in pairs if query not in heavy.queries} <= {0}
-    assert len({salt for query, _, salt in pairs if query in heavy.queries}) > 1
-    expected = sum(row["click_cnt"] for row in reference.daily_pairs(built.events, config).values())
-    assert sum(row.one["click_cnt"] for row in rows.collect()) == expected
+    assert size_of(lake.read(c.QUERIES_DAILY), ASKED, built.config, tasks=4).events == len(built.events)
+    assert size_of(lake.read(c.QUERIES_DAILY).limit(0), ASKED, built.config, tasks=4).events == 0
+
+
+def test_each_item_of_a_heavy_query_has_one_bucket_and_any_other_query_one_for_all(built):
+    lake, config = built.lake(), small_config()
+    heavy = size_of(lake.read(c.QUERIES_DAILY), ASKED, config, tasks=4, least=1).heavy
+    rows = lake.read(c.INTERACTIONS_DAILY).select("query_key", "item_id", query_bucket(heavy, 50).alias("bucket"))
+    pairs = {(row.query_key, row.item_id, row.bucket) for row in rows.collect()}
+    assert len({(query, item) for query, item, _ in pairs}) == len(pairs)
+    light = {(query, bucket) for query, _, bucket in pairs if query not in heavy.queries}
+    assert len({query for query, _ in light}) == len(light)
+    assert len({bucket for query, _, bucket in pairs if query in heavy.queries}) > 1

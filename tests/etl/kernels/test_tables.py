@@ -11,7 +11,7 @@ from etl.contract import columns as c
 from etl.contract.dates import DateRange, shift_ds
 from etl.kernels.rates import Priors
 from tests.etl import reference
-from tests.etl.kernels.packing import packed_parts, windows
+from tests.etl.kernels.rows import part_rows, windows
 from tests.etl.logs import random_log, small_config
 
 
@@ -72,11 +72,8 @@ def test_a_tile_holds_each_pair_of_its_days_once():
     part = DateRange("2024-02-28", "2024-03-02")
     events = reference.kept(random_log(part.days(), 6, 1), part, config)
     [single] = {len(part)}
-    tile = packed_parts(events, [part], config)
+    tile = part_rows(events, [part], config)
     assert single == 4
     pairs = {(key[1:]) for key in reference.daily_pairs(events, config)}
-    found = [
-        (row["query_key"], item, row["segment_name"], row["segment_value"])
-        for row in tile.to_pylist() for item in row["items"]
-    ]  # fmt: skip
+    found = [tuple(row[name] for name in c.PAIR_KEY) for row in tile.to_pylist()]
     assert sorted(found) == sorted(pairs)

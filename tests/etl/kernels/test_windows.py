@@ -9,7 +9,7 @@ from etl.kernels.tables import tile_of
 from etl.kernels.windows import Reach, decayed_sum, seen, window_counts
 from etl.tiles import cover, covers
 from etl.windows import tile_figures
-from tests.etl.kernels.packing import in_order, schema_of
+from tests.etl.kernels.rows import of_part, schema_of, shuffled
 from tests.etl.logs import small_config
 
 DS = "2024-03-01"
@@ -22,20 +22,17 @@ def entries(parts: list[DateRange], clicks: dict[int, int], half_life: int):
     tables = []
     for part in parts:
         days = [ds for ds in part if day_number(DS) - day_number(ds) in clicks]
-        rows = in_order(pa.Table.from_pylist([_row(ds, clicks, figures) for ds in days], schema_of(figures)))
-        if len(part) > 1 and rows.num_rows:
-            rows = tile_of(rows, part, figures)
-            number = pa.array([day_number(part.start)], pa.int32())
-            rows = rows.append_column("first_day", number).append_column("days", pa.array([len(part)], pa.int32()))
-        tables.append(rows.select(schema_of(figures).names).cast(schema_of(figures)))
-    return entries_of(in_order(pa.concat_tables(tables)), parts, [c.count("click"), *figures.decays])
+        rows = pa.Table.from_pylist([_row(ds, clicks, figures) for ds in days], schema_of(figures))
+        tables.append(of_part(tile_of(rows, part, figures), part, figures) if len(part) > 1 else rows)
+    return entries_of(shuffled(pa.concat_tables(tables)), parts, [c.count("click"), *figures.decays])
 
 
 def _row(ds: str, clicks: dict[int, int], figures) -> dict:
     count = clicks[day_number(DS) - day_number(ds)]
-    lists = {c.count(action): [0] for action in figures.actions} | {decay: [None] for decay in figures.decays}
-    return {"query_key": "q", "segment_name": "all", "segment_value": "", "first_day": day_number(ds), "days": 1,
-            "items": ["i"], **lists, "click_cnt": [count], "users_sketch": [[1]]}  # fmt: skip
+    values = {c.count(action): 0 for action in figures.actions} | dict.fromkeys(figures.decays, 0.0)
+    values |= {decay: float(count) for decay in figures.decays if decay.startswith("click_")}
+    return {"query_key": "q", "item_id": "i", "segment_name": "all", "segment_value": "",
+            "first_day": day_number(ds), "days": 1, **values, "click_cnt": count, "users_sketch": [1]}  # fmt: skip
 
 
 def figures(clicks: dict[int, int], windows=(1, 2, 3), half_life=2):

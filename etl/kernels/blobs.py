@@ -1,0 +1,91 @@
+"""Tables as bytes, so that a shuffle moves a few large values instead of millions of rows.
+
+A task cuts its rows into one table per *bucket*; Spark brings the tables of a bucket together, whose rows a kernel then
+meets as one table. Which rows share a bucket is the caller's to say; the order of a bucket's rows is nobody's.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from etl.kernels.codes import Ints
+
+BUCKET, TABLE = "bucket", "table"
+DDL = f"{BUCKET} int, {TABLE} binary"
+_SCHEMA = pa.schema({BUCKET: pa.int32(), TABLE: pa.binary()})
+
+#: Rows that a task collects before it cuts them: more make fewer, larger tables.
+ROWS = 500_000
+# Rows of one batch on its way to Spark.
+_BATCH_ROWS = 20_000
+_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
+
+
+def cut(table: pa.Table, buckets: Ints) -> Iterator[pa.RecordBatch]:
+    """One row (bucket, table) per bucket that is used, ascending; rows of a bucket keep their order."""
+    order = np.argsort(buckets, kind="stable")
+    buckets = buckets[order]
+    edges = np.flatnonzero(np.diff(buckets, prepend=-1, append=-1))
+    whole = table.take(order).combine_chunks()
+    for start, end in pairwise(edges):
+        yield blob(int(buckets[start]), whole.slice(start, end - start))
+
+
+def blob(bucket: int, table: pa.Table) -> pa.RecordBatch:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema, options=_OPTIONS) as stream:
+        stream.write_table(table)
+    return pa.record_batch(
+        [pa.array([bucket], pa.int32()), pa.array([sink.getvalue().to_pybytes()], pa.binary())], schema=_SCHEMA
+    )
+
+
+def tables_of(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, pa.Table]]:
+    """The table of every row of (bucket, table)."""
+    for batch in batches:
+        for bucket, value in zip(batch[BUCKET], batch[TABLE], strict=True):
+            yield bucket.as_py(), pa.ipc.open_stream(value.as_buffer()).read_all()
+
+
+def joined(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, pa.Table]]:
+    """One table per bucket, from rows that are sorted by it."""
+    held: list[pa.Table] = []
+    last = -1
+    for bucket, table in tables_of(batches):
+        if held and bucket != last:
+            yield last, pa.concat_tables(held).combine_chunks()
+            held = []
+        held.append(table)
+        last = bucket
+    if held:
+        yield last, pa.concat_tables(held).combine_chunks()
+
+
+def collected(batches: Iterable[pa.RecordBatch], rows: int = ROWS) -> Iterator[pa.Table]:
+    """Plain batches as tables of at least so many rows, but for the last."""
+    held: list[pa.RecordBatch] = []
+    count = 0
+    for batch in batches:
+        held.append(batch)
+        count += batch.num_rows
+        if count >= rows:
+            yield pa.Table.from_batches(held).combine_chunks()
+            held, count = [], 0
+    if count:
+        yield pa.Table.from_batches(held).combine_chunks()
+
+
+def plain(table: pa.Table, names: Iterable[str]) -> Iterator[pa.RecordBatch]:
+    """A table's rows for Spark, its columns in the order of ``names``."""
+    return iter(table.select(list(names)).to_batches(max_chunksize=_BATCH_ROWS))
+
+
+def hashed(column: pa.ChunkedArray, buckets: int) -> Ints:
+    """(N,) a bucket of each string, equal for equal strings in every process."""
+    encoded = column.combine_chunks().dictionary_encode()
+    hashes = pd.util.hash_array(encoded.dictionary.to_numpy(zero_copy_only=False))
+    of_value = (hashes % np.uint64(buckets)).astype(np.int64)
+    return of_value[encoded.indices.to_numpy(zero_copy_only=False)]

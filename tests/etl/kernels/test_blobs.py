@@ -1,0 +1,55 @@
+import numpy as np
+import pyarrow as pa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from etl.kernels.blobs import collected, cut, hashed, joined, plain, tables_of
+
+
+def table(rows: int) -> pa.Table:
+    return pa.table(
+        {"name": [f"n{row}" for row in range(rows)], "place": range(rows), "many": [[row] for row in range(rows)]}
+    )
+
+
+def test_rows_of_a_bucket_come_as_one_table_in_their_order():
+    batches = list(cut(table(5), np.array([7, 0, 7, 0, 7])))
+    assert [(bucket, one["place"].to_pylist()) for bucket, one in tables_of(batches)] == [(0, [1, 3]), (7, [0, 2, 4])]
+
+
+def test_tables_of_a_bucket_are_joined_and_buckets_stay_apart():
+    one, two = (list(cut(table(4), np.array([0, 0, 1, 3]))) for _ in range(2))
+    batches = sorted([*one, *two], key=lambda batch: batch["bucket"][0].as_py())
+    assert [(bucket, found["place"].to_pylist()) for bucket, found in joined(batches)] == [
+        (0, [0, 1, 0, 1]),
+        (1, [2, 2]),
+        (3, [3, 3]),
+    ]
+
+
+@settings(max_examples=50, deadline=None, derandomize=True, database=None)
+@given(buckets=st.lists(st.integers(0, 4), max_size=20))
+def test_no_row_is_lost_or_doubled(buckets):
+    whole = table(len(buckets))
+    found = [row for _, one in joined(cut(whole, np.array(buckets, dtype=np.int64))) for row in one.to_pylist()]
+    assert sorted(found, key=lambda row: row["place"]) == whole.to_pylist()
+
+
+def test_batches_are_collected_up_to_the_rows_that_a_table_should_have():
+    batches = table(7).to_batches(max_chunksize=2)
+    assert [one.num_rows for one in collected(batches, rows=3)] == [4, 3]
+    assert list(collected([], rows=3)) == []
+    assert list(collected(table(0).to_batches(), rows=3)) == []
+
+
+def test_plain_rows_have_the_asked_columns_in_the_asked_order():
+    [batch] = plain(table(2), ["place", "name"])
+    assert batch.to_pydict() == {"place": [0, 1], "name": ["n0", "n1"]}
+
+
+def test_equal_strings_share_a_bucket_whatever_stands_beside_them():
+    one = hashed(pa.chunked_array([["a", "b"], ["\u00e9", "a"]]), 1000)
+    other = hashed(pa.chunked_array([["\u00e9", "a"]]), 1000)
+    assert one[0] == one[3] == other[1]
+    assert one[2] == other[0]
+    assert len({one[0], one[1], one[2]}) == 3
