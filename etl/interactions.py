@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from etl.caching import Cached
 from etl.config import EtlConfig
@@ -11,9 +12,10 @@ from etl.contract import columns as c
 from etl.contract.dates import DateRange, day_number, ds_of_number, ranges_of
 from etl.contract.settings import digest
 from etl.definitions import definition_hash
+from etl.kernels.blobs import BUCKET, TABLE
 from etl.lake import Lake
-from etl.partials import interactions_daily, queries_daily
-from etl.parts import part_rows, rows_of_parts
+from etl.partials import daily_tables, ds_of, interactions_daily, queries_daily
+from etl.parts import looked_up, tables_of_parts
 from etl.plan import DERIVED, FRESH, TILES, Step, plan, read_history, require_written
 from etl.priors import priors
 from etl.quality.gate import gate
@@ -21,10 +23,10 @@ from etl.quality.interactions import profile_of_tables
 from etl.quality.profiles import rows_of_profile
 from etl.query_items import best_items, can_rank
 from etl.runs import Run
-from etl.skew import size_of
-from etl.tiles import TILE_DAYS, covers
-from etl.windows import Tasks, plain_rows, tile_figures, tiles, window_figures, windowed
-from etl.write import Output, RunLog, Written, write_partitions
+from etl.skew import event_count, size_of
+from etl.tiles import TILE_DAYS, covers, table_of
+from etl.windows import Tasks, plain_rows, tiles, windowed
+from etl.write import Output, RunLog, Written, write_chains
 
 Tick: TypeAlias = Callable[[str], None]
 """Told what has just been finished."""
@@ -54,58 +56,94 @@ def run_steps(lake: Lake, config: EtlConfig, steps: list[Step], tick: Tick = lam
     return written
 
 
-Job: TypeAlias = list[tuple[str, DateRange]]
-"""Tables and days that are written by one run: they have the same sources and the same definition."""
+Job: TypeAlias = dict[str, list[DateRange]]
+"""Days to write by table: tables that have the same sources and the same definition."""
 
 
 def _jobs(steps: list[Step], config: EtlConfig) -> Iterator[Job]:
     size = config.interactions.days_per_job
     for chunk in _chunks([step.ds for step in steps if step.table in DAILY], size):
-        days = {table: [step.ds for step in steps if step.table == table and step.ds in chunk] for table in DAILY}
-        yield [(table, span) for table in DAILY for span in ranges_of(days[table])]
-    tiles_ = [(table, span) for table in TILES for span in _rows_of_tiles(table, steps)]
-    if tiles_:
-        yield tiles_
+        yield {table: ranges_of([step.ds for step in steps if step.table == table and step.ds in chunk])
+               for table in DAILY}  # fmt: skip
+    if any(step.table in TILES for step in steps):
+        yield {table: _rows_of_tiles(table, [step.ds for step in steps if step.table == table]) for table in TILES}
     for chunk in _chunks([step.ds for step in steps if step.table == c.INTERACTIONS], size):
-        yield [(c.INTERACTIONS, chunk)]
+        yield {c.INTERACTIONS: [chunk]}
 
 
 def _chunks(days: list[str], size: int) -> list[DateRange]:
     return [chunk for span in ranges_of(days) for chunk in span.chunks(size)]
 
 
-def _rows_of_tiles(table: str, steps: list[Step]) -> list[DateRange]:
+def _run(lake: Lake, config: EtlConfig, job: Job, log: RunLog) -> list[Written]:
+    [hashed] = {definition_hash(table, config) for table in job}
+    sources = sorted({source for table in job for source in DERIVED[table]})
+    inputs = {source: lake.version(source) for source in sources}
+    run = Run("interactions", config_hash=digest(config), definition_hash=hashed, inputs=inputs)
+    with Cached() as keep:
+        if c.INTERACTIONS in job:
+            chains = [_windows(lake, config, days, keep) for days in job[c.INTERACTIONS]]
+        elif c.INTERACTIONS_DAILY in job:
+            chains = _partials(lake, config, job, keep)
+        else:
+            chains = _tiles(lake, config, job, keep)
+        written = write_chains(lake, chains, run)
+    log.add(run, written)
+    return written
+
+
+def _partials(lake: Lake, config: EtlConfig, job: Job, keep: Cached) -> list[list[Output]]:
+    actions, segments, tasks = config.events.actions, config.events.segments, lake.tasks
+    pairs = []
+    for days in job[c.INTERACTIONS_DAILY]:
+        tables = keep(daily_tables(lake.read(c.EVENTS, days), actions, segments, days, tasks))
+        of_day = tables.select(ds_of(days, tasks).alias("ds"), TABLE)
+        # The working copy first: whoever sees the newer partial finds it.
+        pairs.append(Output(table_of(1), of_day, days, c.PAIR_KEY, placed=True))
+        pairs.append(Output(c.INTERACTIONS_DAILY, interactions_daily(tables, actions), days, c.PAIR_KEY, placed=True))
+    queries = [
+        Output(c.QUERIES_DAILY, queries_daily(lake.read(c.EVENTS, days), actions, segments), days, c.QUERY_KEY)
+        for days in job[c.QUERIES_DAILY]
+    ]
+    return [pairs, queries]
+
+
+def _tiles(lake: Lake, config: EtlConfig, job: Job, keep: Cached) -> list[list[Output]]:
+    due = [tile for table, firsts in job.items() for span in firsts for tile in _tiles_of(table, span)]
+    days = sorted({ds for tile in due for ds in tile})
+    events = event_count(lake.read(c.QUERIES_DAILY).where(F.col("ds").isin(days)), config)
+    parts = [DateRange(ds, ds) for ds in days]
+    tables = keep(tiles(tables_of_parts(lake, parts), days, due, config, Tasks.of(lake.tasks, events)))
+    chains = []
+    for table, firsts in job.items():
+        starts = {place: tile.start for place, tile in enumerate(due) if table == table_of(len(tile))}
+        of_table = tables.where(F.col(BUCKET).isin(list(starts)))
+        rows = of_table.select(looked_up(BUCKET, starts).alias("ds"), TABLE)
+        chains.append([Output(table, rows, span, c.PAIR_KEY, placed=True) for span in firsts])
+    return chains
+
+
+def _rows_of_tiles(table: str, firsts: list[str]) -> list[DateRange]:
     """Tiles that follow each other, from the first day of the first to the first day of the last."""
-    length = TILE_DAYS[TILES.index(table)]
-    places = [ds_of_number(day_number(step.ds) // length) for step in steps if step.table == table]
+    length = _length(table)
+    places = [ds_of_number(day_number(first) // length) for first in firsts]
     return [
         DateRange(*(ds_of_number(day_number(edge) * length) for edge in (row.start, row.end)))
         for row in ranges_of(places)
     ]
 
 
-def _run(lake: Lake, config: EtlConfig, job: Job, log: RunLog) -> list[Written]:
-    [hashed] = {definition_hash(table, config) for table, _ in job}
-    sources = sorted({source for table, _ in job for source in DERIVED[table]})
-    inputs = {source: lake.version(source) for source in sources}
-    run = Run("interactions", config_hash=digest(config), definition_hash=hashed, inputs=inputs)
-    with Cached() as keep:
-        outputs = [output for table, days in job for output in _outputs(lake, config, table, days, keep)]
-        written = write_partitions(lake, outputs, run)
-    log.add(run, written)
-    return written
+def _tiles_of(table: str, firsts: DateRange) -> list[DateRange]:
+    length = _length(table)
+    return [DateRange(ds, ds).widen(after=length - 1) for ds in firsts.days()[::length]]
 
 
-def _outputs(lake: Lake, config: EtlConfig, table: str, days: DateRange, keep: Cached) -> list[Output]:
-    actions, segments, tasks = config.events.actions, config.events.segments, lake.tasks
-    if table == c.INTERACTIONS_DAILY:
-        frame = interactions_daily(lake.read(c.EVENTS, days), actions, segments, days, tasks)
-        return [Output(table, frame, days, c.PAIR_KEY, placed=True)]
-    if table == c.QUERIES_DAILY:
-        return [Output(table, queries_daily(lake.read(c.EVENTS, days), actions, segments), days, c.QUERY_KEY)]
-    if table in TILES:
-        return [Output(table, _tiles(lake, config, table, days), days, c.PAIR_KEY, placed=True)]
-    tables = keep(_windows(lake, config, days))
+def _length(table: str) -> int:
+    return TILE_DAYS[1 + TILES.index(table)]
+
+
+def _windows(lake: Lake, config: EtlConfig, days: DateRange, keep: Cached) -> list[Output]:
+    tables = keep(_window_tables(lake, config, days))
     gate(c.INTERACTIONS, rows_of_profile(profile_of_tables(tables, config)), config)
     frame = plain_rows(tables, config)
     windows = Output(c.INTERACTIONS, frame, days, c.PAIR_KEY, placed=True)
@@ -114,20 +152,12 @@ def _outputs(lake: Lake, config: EtlConfig, table: str, days: DateRange, keep: C
     return [Output(c.QUERY_ITEMS, best_items(frame, config), days, ("query_key",)), windows]
 
 
-def _tiles(lake: Lake, config: EtlConfig, table: str, firsts: DateRange) -> DataFrame:
-    length = TILE_DAYS[TILES.index(table)]
-    held = firsts.widen(after=length - 1)
-    daily = part_rows(lake.read(c.INTERACTIONS_DAILY, held), 1, tile_figures(config))
-    events = size_of(lake.read(c.QUERIES_DAILY, held), firsts, config, lake.tasks).events
-    return tiles(daily, length, config, Tasks.of(lake.tasks, events))
-
-
-def _windows(lake: Lake, config: EtlConfig, days: DateRange) -> DataFrame:
+def _window_tables(lake: Lake, config: EtlConfig, days: DateRange) -> DataFrame:
     settings = config.interactions
     parts = covers(days, settings.windows_days)
     reach, before = days.widen(before=settings.longest_days - 1), None
     if "rate" in settings.families:
         before = priors(lake.read(c.INTERACTIONS_DAILY, reach), days, config.events.actions, settings)
     size = size_of(lake.read(c.QUERIES_DAILY, reach), days, config, lake.tasks)
-    rows = rows_of_parts(lake, parts, window_figures(config))
-    return windowed(rows, parts, days, before, config, Tasks.of(lake.tasks, size.events), size.heavy)
+    spread = Tasks.of(lake.tasks, size.events)
+    return windowed(tables_of_parts(lake, parts), parts, days, before, config, spread, size.heavy)

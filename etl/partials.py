@@ -4,7 +4,7 @@ Every event counts once under (all, '') and once under each segment that it carr
 day's events only, so any day can be rebuilt alone.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame
@@ -12,29 +12,45 @@ from pyspark.sql import functions as F
 
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
-from etl.exchange import gathered_rows, scattered
+from etl.exchange import Labelled, gathered, hash_bucket, rows_of, scattered
+from etl.kernels.blobs import BUCKET
 from etl.kernels.daily import USER, daily_of, segment_column
 
 
-def interactions_daily(
+def daily_tables(
     events: DataFrame, actions: Sequence[str], segments: Sequence[str], days: DateRange, tasks: int
 ) -> DataFrame:
-    """(ds, query_key, item_id, segment_name, segment_value) -> ``<action>_cnt``, a sketch of the distinct users.
+    """The rows of ``interactions_daily`` as tables (see etl.exchange), each of whole pairs of one ds (``ds_of``).
 
-    Of the ``days`` that ``events`` hold; a task's rows are those of whole pairs, each day in as few tasks as can be.
+    ``events`` are those of ``days``; each day lies in as few of the ``tasks`` as can be.
     """
     own = [F.col("segments")[name].alias(segment_column(name)) for name in segments]
     user = F.xxhash64("user_id").alias(USER)
     plain = _known(events, actions).select("ds", "query_key", "item_id", "action", user, *own)
-    per_day = max(1, tasks // len(days))
-    place = F.date_diff(F.to_date("ds"), F.lit(days.start)) * per_day
+    per_day = _buckets_per_day(days, tasks)
+    place = F.date_diff(F.to_date("ds"), F.lit(days.start).cast("date")) * per_day
     # By pair, not by query: no query is too large for a task.
-    bucket = place + F.pmod(F.xxhash64("query_key", "item_id"), F.lit(per_day))
+    bucket = place + hash_bucket(("query_key", "item_id"), per_day)
 
-    def count(table: pa.Table) -> Iterable[pa.Table]:
-        return (daily_of(table, actions, segments),)
+    def count(bucket: int, table: pa.Table) -> Labelled:
+        return [(bucket, daily_of(table, actions, segments))]
 
-    return gathered_rows(scattered(plain, bucket.cast("int")), count, tasks, daily_columns(actions))
+    return gathered(scattered(plain, bucket), count, tasks)
+
+
+def ds_of(days: DateRange, tasks: int) -> Column:
+    """The ds of a table of ``daily_tables``."""
+    place = (F.col(BUCKET) / _buckets_per_day(days, tasks)).cast("int")
+    return F.date_format(F.date_add(F.lit(days.start).cast("date"), place), "yyyy-MM-dd")
+
+
+def _buckets_per_day(days: DateRange, tasks: int) -> int:
+    return max(1, tasks // len(days))
+
+
+def interactions_daily(tables: DataFrame, actions: Sequence[str]) -> DataFrame:
+    """(ds, query_key, item_id, segment_name, segment_value) -> ``<action>_cnt``, a sketch of the distinct users."""
+    return rows_of(tables, daily_columns(actions))
 
 
 def daily_columns(actions: Sequence[str]) -> dict[str, str]:

@@ -20,7 +20,8 @@ from etl.tiles import TILE_DAYS, cover, table_of
 
 FRESH, MISSING, STALE = "fresh", "missing", "stale"
 
-TILES = tuple(table_of(length) for length in TILE_DAYS)
+#: Tiles of several days; those of one day are written with ``interactions_daily`` and stand and fall with it.
+TILES = tuple(table_of(length) for length in TILE_DAYS[1:])
 #: Derived tables in the order in which they are built, each with its sources.
 DERIVED = {
     c.INTERACTIONS_DAILY: (c.EVENTS,),
@@ -72,7 +73,7 @@ def plan(history: History, config: EtlConfig, days: DateRange, again: bool = Fal
     if again:
         ends = [replace(step, state=STALE, reason="asked for") if step.state == FRESH else step for step in ends]
     parts = {part for step in ends if step.state != FRESH for part in cover(step.ds, windows) if len(part) > 1}
-    for length, table in zip(TILE_DAYS, TILES, strict=True):
+    for length, table in zip(TILE_DAYS[1:], TILES, strict=True):
         whole = sorted((part for part in parts if len(part) == length), key=lambda part: part.start)
         steps += [_judge(table, part, history, config, steps) for part in whole]
     return steps + ends

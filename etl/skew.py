@@ -3,15 +3,20 @@
 No task then sees such a query whole, so that its totals are computed beforehand, and its best items chosen afterwards.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from etl.config import EtlConfig
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
+from etl.kernels.blobs import bucket_of, hashed
+from etl.kernels.codes import Ints
 from etl.kernels.tables import ENGAGEMENT, HeavyTotals
 from etl.query_windows import AS_OF, query_windows
 
@@ -38,9 +43,7 @@ class Size:
 
 def size_of(queries_daily: DataFrame, days: DateRange, config: EtlConfig, tasks: int, least: int = _EVENTS) -> Size:
     """Queries are heavy for so many ``tasks``; ``queries_daily`` hold the windows of ``days``."""
-    events = sum((F.col(c.count(action)) for action in config.events.actions), start=F.lit(0))
-    everyone = queries_daily.where(F.col("segment_name") == c.ALL_SEGMENT)
-    sizes = everyone.groupBy("query_key").agg(F.sum(events).alias("events"))
+    sizes = _everyone(queries_daily, config).groupBy("query_key").agg(F.sum("events").alias("events"))
     large = F.when(F.col("events") >= least, F.struct("query_key", "events"))
     [found] = sizes.agg(F.sum("events").alias("events"), F.collect_list(large).alias("large")).toLocalIterator()
     whole = found.events or 0
@@ -48,12 +51,23 @@ def size_of(queries_daily: DataFrame, days: DateRange, config: EtlConfig, tasks:
     return Size(whole, Heavy(queries, _totals(queries_daily, days, queries, config)) if queries else None)
 
 
-def query_bucket(heavy: Heavy | None, buckets: int) -> Column:
-    """A bucket of whole queries, of heavy ones of whole items."""
-    of_query = F.xxhash64("query_key")
-    if heavy is not None:
-        of_query = F.when(heavy.is_heavy(), F.xxhash64("query_key", "item_id")).otherwise(of_query)
-    return F.pmod(of_query, F.lit(buckets)).cast("int")
+def event_count(queries_daily: DataFrame, config: EtlConfig) -> int:
+    [found] = _everyone(queries_daily, config).agg(F.sum("events").alias("events")).toLocalIterator()
+    return int(found.events or 0)
+
+
+def _everyone(queries_daily: DataFrame, config: EtlConfig) -> DataFrame:
+    events = sum((F.col(c.count(action)) for action in config.events.actions), start=F.lit(0))
+    return queries_daily.where(F.col("segment_name") == c.ALL_SEGMENT).select("query_key", events.alias("events"))
+
+
+def query_bucket(table: pa.Table, heavy: Sequence[str], buckets: int) -> Ints:
+    """A bucket for each query, of heavy ones for each item."""
+    hashes = hashed(table, ["query_key"])
+    if heavy:
+        spread = pc.is_in(table["query_key"], pa.array(heavy)).to_numpy()
+        hashes = np.where(spread, hashed(table, ["query_key", "item_id"]), hashes)
+    return bucket_of(hashes, buckets)
 
 
 def best_of_heavy(rows: DataFrame, heavy: Heavy | None, most: int) -> DataFrame:

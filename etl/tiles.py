@@ -1,9 +1,11 @@
 """Tiles: runs of days merged once, so that a window reads a few of them instead of each of its days.
 
-A tile covers 4, 16 or 64 days and begins on a day whose number since 1970 is a multiple of its length. Which tiles are
-read follows from the day and its windows alone, never from what happens to be built: a rebuilt day adds the same
-numbers in the same order. A tile is merged from daily partials only: a wrong day spoils no more than the tiles that
-hold it.
+A tile covers 1, 4, 16 or 64 days and begins on a day whose number since 1970 is a multiple of its length. Which tiles
+are read follows from the day and its windows alone, never from what happens to be built: a rebuilt day adds the same
+numbers in the same order. A tile is merged from its days only: a wrong day spoils no more than the tiles that hold it.
+
+A tile's rows are those of ``interactions_daily``, and decays; they are stored as tables of bytes (see
+etl.kernels.blobs), which workers take as they are: Spark spends more on a row than all kernels together.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,7 +13,7 @@ from itertools import pairwise
 
 from etl.contract.dates import DateRange, day_number, ds_of_number
 
-TILE_DAYS = (4, 16, 64)
+TILE_DAYS = (1, 4, 16, 64)
 
 
 def table_of(days: int) -> str:
@@ -20,7 +22,7 @@ def table_of(days: int) -> str:
 
 
 def cover(ds: str, windows_days: Iterable[int]) -> list[DateRange]:
-    """Single days and tiles, oldest first, that hold each day of the longest window at ``ds`` once.
+    """Tiles, oldest first, that hold each day of the longest window at ``ds`` once.
 
     None reaches over the beginning of a window, so that every window is a sum of whole parts.
     """
@@ -36,6 +38,6 @@ def covers(days: DateRange, windows_days: Sequence[int]) -> list[DateRange]:
 
 def _aligned(first: int, end: int) -> Iterator[DateRange]:
     while first < end:
-        length = max((n for n in TILE_DAYS if first % n == 0 and first + n <= end), default=1)
+        length = max(n for n in TILE_DAYS if first % n == 0 and first + n <= end)
         yield DateRange(ds_of_number(first), ds_of_number(first + length - 1))
         first += length

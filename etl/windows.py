@@ -1,20 +1,21 @@
-"""Partials to the windowed table and to tiles: Spark brings each query's rows together, the kernels add them up."""
+"""Tiles to the windowed table and to longer tiles: Spark brings each query's rows together, kernels add them up."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
 
 from etl.config import EtlConfig
 from etl.contract import columns as c
-from etl.contract.dates import DateRange, ds_of_number
-from etl.exchange import gathered, gathered_rows, hash_bucket, rows_of, scattered, unchanged
-from etl.kernels.codes import codes_of
-from etl.kernels.pairs import FIRST_DAY
+from etl.contract.dates import DateRange
+from etl.exchange import Labelled, Place, gathered, hash_bucket, mapped, rows_of, scattered
+from etl.kernels.blobs import bucket_of, hashed
+from etl.kernels.codes import Ints
+from etl.kernels.pairs import PART
 from etl.kernels.rates import Priors, rates_of
-from etl.kernels.tables import ENGAGEMENT, Figures, Support, tile_of, windows_of
-from etl.partials import daily_columns
+from etl.kernels.tables import ENGAGEMENT, Figures, Support, tile_of, windows_of, with_decays
 from etl.skew import Heavy, best_of_heavy, query_bucket
 
 # Events whose pairs a bucket holds at most, evenly spread: some 100 MB of a worker's memory.
@@ -31,6 +32,10 @@ class Tasks:
     @classmethod
     def of(cls, tasks: int, events: int) -> "Tasks":
         return cls(tasks, tasks * max(1, -(-events // (tasks * _EVENTS_PER_BUCKET))))
+
+    def by(self, *names: str) -> Place:
+        """A bucket for each value of some columns."""
+        return lambda table: bucket_of(hashed(table, names), self.buckets)
 
 
 def tile_figures(config: EtlConfig) -> Figures:
@@ -85,68 +90,82 @@ def family_columns(family: str, config: EtlConfig) -> list[str]:
     return [name(action, days) for action in actions for days in settings.windows_days]
 
 
-def tile_columns(figures: Figures) -> dict[str, str]:
-    sketch = {c.USERS_SKETCH: "array<bigint>"}
-    return daily_columns(figures.actions) | dict.fromkeys(figures.decays, "double") | sketch
-
-
 def windowed(
-    rows: DataFrame, parts: Sequence[DateRange], days: DateRange, priors: Priors | None, config: EtlConfig,
+    tables: DataFrame, parts: Sequence[DateRange], days: DateRange, priors: Priors | None, config: EtlConfig,
     tasks: Tasks, heavy: Heavy | None = None,
 ) -> DataFrame:  # fmt: skip
     """The rows of ``interactions`` of ``days`` as tables (see etl.exchange), each of whole queries unless ``heavy``.
 
-    ``rows`` are those of ``parts``, which cover the windows. ``priors`` are needed for rates, None without that family.
+    ``tables`` are those of ``parts``, which cover the windows (see etl.parts). ``priors`` are needed for rates, None
+    without that family.
     """
     figures, support = window_figures(config), support_of(config)
     totals = None if heavy is None else heavy.totals
+    queries = () if heavy is None else heavy.queries
 
-    def add_up(table: pa.Table) -> Iterable[pa.Table]:
-        return windows_of(table, parts, days, figures, support, priors, totals)
+    def add_up(bucket: int, table: pa.Table) -> Labelled:
+        return ((bucket, rows) for rows in windows_of(table, parts, days, figures, support, priors, totals))
 
-    found = scattered(rows, query_bucket(heavy, tasks.buckets))
+    def by_query(table: pa.Table) -> Ints:
+        return query_bucket(table, queries, tasks.buckets)
+
+    found = mapped(tables, partial(_of_part, figures, parts), by_query)
     if priors is None:
         found = gathered(found, add_up, tasks.tasks)
     else:
-        found = _rated(gathered(found, add_up, tasks.tasks, "item_id", tasks.buckets), priors, config, tasks)
+        found = _rated(gathered(found, add_up, tasks.tasks, tasks.by("item_id")), priors, config, tasks)
     return found if heavy is None else _without_surplus(found, heavy, config, tasks)
 
 
 def plain_rows(tables: DataFrame, config: EtlConfig) -> DataFrame:
     """The tables of ``windowed`` as rows of ``interactions``."""
-    return rows_of(tables, unchanged, interaction_columns(config))
+    return rows_of(tables, interaction_columns(config))
 
 
-def tiles(daily: DataFrame, length: int, config: EtlConfig, tasks: Tasks) -> DataFrame:
-    """The rows of the tiles of ``length`` days from the rows of all their days (see etl.parts)."""
-    figures = tile_figures(config)
+def tiles(
+    tables: DataFrame, days: Sequence[str], due: Sequence[DateRange], config: EtlConfig, tasks: Tasks
+) -> DataFrame:
+    """The tiles ``due`` as tables, whose bucket is their place there, from the tables of ``days`` (see etl.parts).
 
-    def merge(table: pa.Table) -> Iterable[pa.Table]:
-        tile, firsts = codes_of(pa.array(table[FIRST_DAY].to_numpy() // length * length))
-        for place, first in enumerate(firsts.to_pylist()):
-            days = DateRange(ds_of_number(first), ds_of_number(first + length - 1))
-            yield tile_of(table.filter(pa.array(tile == place)), days, figures)
+    ``days`` ascending; all tiles come of one pass over them.
+    """
+    figures, first = tile_figures(config), {tile: days.index(tile.start) for tile in due}
 
+    def merge(bucket: int, table: pa.Table) -> Labelled:
+        place = table[PART].to_numpy()
+        for label, tile in enumerate(due):
+            inside = (place >= first[tile]) & (place < first[tile] + len(tile))
+            rows = table.filter(pa.array(inside)).drop_columns([PART])
+            rows = rows.append_column(PART, pa.array(place[inside] - first[tile], pa.int32()))
+            yield label, tile_of(rows, tile, figures)
+
+    parts = [DateRange(ds, ds) for ds in days]
     # By pair, not by query: no query is too large for a task.
-    spread = scattered(daily, hash_bucket(("query_key", "item_id"), tasks.buckets))
-    return gathered_rows(spread, merge, tasks.tasks, tile_columns(figures))
+    found = mapped(tables, partial(_of_part, figures, parts), tasks.by("query_key", "item_id"))
+    return gathered(found, merge, tasks.tasks)
+
+
+def _of_part(figures: Figures, parts: Sequence[DateRange], place: int, table: pa.Table) -> Labelled:
+    """The columns of a tile's rows that are needed, and which part they are of."""
+    whole = with_decays(table, figures) if len(parts[place]) == 1 else table
+    rows = whole.select([*c.PAIR_KEY, *figures.columns])
+    yield place, rows.append_column(PART, pa.array([place] * rows.num_rows, pa.int32()))
 
 
 def _rated(tables: DataFrame, priors: Priors, config: EtlConfig, tasks: Tasks) -> DataFrame:
     """Add the rates, whose words need every query of an item; then bring the queries together again."""
     figures = window_figures(config)
 
-    def smooth(table: pa.Table) -> Iterable[pa.Table]:
-        return (rates_of(table, figures.actions, figures.windows_days, priors),)
+    def smooth(bucket: int, table: pa.Table) -> Labelled:
+        return [(bucket, rates_of(table, figures.actions, figures.windows_days, priors))]
 
-    def in_order(table: pa.Table) -> Iterable[pa.Table]:
-        return (table.sort_by([(name, "ascending") for name in ("ds", *c.PAIR_KEY)]),)
+    def in_order(bucket: int, table: pa.Table) -> Labelled:
+        return [(bucket, table.sort_by([(name, "ascending") for name in ("ds", *c.PAIR_KEY)]))]
 
-    rated = gathered(tables, smooth, tasks.tasks, "query_key", tasks.buckets)
-    return gathered(rated, in_order, tasks.tasks)
+    return gathered(gathered(tables, smooth, tasks.tasks, tasks.by("query_key")), in_order, tasks.tasks)
 
 
 def _without_surplus(tables: DataFrame, heavy: Heavy, config: EtlConfig, tasks: Tasks) -> DataFrame:
-    rows = rows_of(tables, unchanged, interaction_columns(config) | {ENGAGEMENT: "double"})
+    rows = rows_of(tables, interaction_columns(config) | {ENGAGEMENT: "double"})
     best = best_of_heavy(rows, heavy, support_of(config).top_items)
     return scattered(best, hash_bucket(c.PAIR_KEY, tasks.buckets))

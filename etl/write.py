@@ -54,28 +54,28 @@ class Written:
 
 
 def replace_partitions(lake: Lake, outputs: Sequence[Output], run: Run) -> list[Written]:
-    """Write each output in one commit, then record them all as done by ``run``.
+    """Write each output in one commit, in order, then record them all as done by ``run``.
 
     A job killed in between leaves whole days behind, without a record: the plan builds them again.
     Raises WriteVerificationError if a commit does not hold as many rows as were computed.
     """
     with RunLog(lake) as log:
-        written = write_partitions(lake, outputs, run)
+        written = write_chains(lake, [outputs], run)
         log.add(run, written)
     return written
 
 
-def write_partitions(lake: Lake, outputs: Sequence[Output], run: Run) -> list[Written]:
-    """As ``replace_partitions``, recording nothing; outputs are of different tables and written at the same time."""
-    by_table: dict[str, list[Output]] = {}
-    for output in outputs:
-        by_table.setdefault(output.table, []).append(output)
+def write_chains(lake: Lake, chains: Sequence[Sequence[Output]], run: Run) -> list[Written]:
+    """Write chains of outputs at the same time, those of a chain in order, and record nothing.
 
-    def write(of_table: list[Output]) -> list[Written]:
-        return [_replace(lake, output, run) for output in of_table]
+    Outputs of one table belong in one chain.
+    """
 
-    with ThreadPoolExecutor(max_workers=min(_WRITERS, len(by_table) or 1)) as pool:
-        return [written for of_table in pool.map(write, by_table.values()) for written in of_table]
+    def write(chain: Sequence[Output]) -> list[Written]:
+        return [_replace(lake, output, run) for output in chain]
+
+    with ThreadPoolExecutor(max_workers=min(_WRITERS, len(chains) or 1)) as pool:
+        return [written for chain in pool.map(write, chains) for written in chain]
 
 
 class RunLog:

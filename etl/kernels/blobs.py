@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
@@ -19,35 +20,48 @@ _SCHEMA = pa.schema({BUCKET: pa.int32(), TABLE: pa.binary()})
 
 #: Rows that a task collects before it cuts them: more make fewer, larger tables.
 ROWS = 500_000
+# Rows of one value: it has to fit a page of Parquet and a batch on its way to a worker.
+_TABLE_ROWS = 200_000
+# An odd number without pattern.
+_MIX = np.uint64(0x9E3779B97F4A7C15)
 # Rows of one batch on its way to Spark.
 _BATCH_ROWS = 20_000
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
 
 
 def cut(table: pa.Table, buckets: Ints) -> Iterator[pa.RecordBatch]:
-    """One row (bucket, table) per bucket that is used, ascending; rows of a bucket keep their order."""
+    """Rows (bucket, table), ascending; rows of a bucket keep their order."""
     order = np.argsort(buckets, kind="stable")
     buckets = buckets[order]
     edges = np.flatnonzero(np.diff(buckets, prepend=-1, append=-1))
     whole = table.take(order).combine_chunks()
     for start, end in pairwise(edges):
-        yield blob(int(buckets[start]), whole.slice(start, end - start))
+        yield from uncut(whole.slice(start, end - start), int(buckets[start]))
 
 
-def blob(bucket: int, table: pa.Table) -> pa.RecordBatch:
+def uncut(table: pa.Table, bucket: int) -> Iterator[pa.RecordBatch]:
+    """Rows (bucket, table) of one bucket: several for a large table."""
+    for start in range(0, max(1, table.num_rows), _TABLE_ROWS):
+        value = to_bytes(table.slice(start, _TABLE_ROWS))
+        yield pa.record_batch([pa.array([bucket], pa.int32()), pa.array([value], pa.binary())], schema=_SCHEMA)
+
+
+def to_bytes(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema, options=_OPTIONS) as stream:
         stream.write_table(table)
-    return pa.record_batch(
-        [pa.array([bucket], pa.int32()), pa.array([sink.getvalue().to_pybytes()], pa.binary())], schema=_SCHEMA
-    )
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def from_value(value: pa.BinaryScalar) -> pa.Table:
+    return pa.ipc.open_stream(value.as_buffer()).read_all()
 
 
 def tables_of(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, pa.Table]]:
     """The table of every row of (bucket, table)."""
     for batch in batches:
         for bucket, value in zip(batch[BUCKET], batch[TABLE], strict=True):
-            yield bucket.as_py(), pa.ipc.open_stream(value.as_buffer()).read_all()
+            yield bucket.as_py(), from_value(value)
 
 
 def joined(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, pa.Table]]:
@@ -83,9 +97,15 @@ def plain(table: pa.Table, names: Iterable[str]) -> Iterator[pa.RecordBatch]:
     return iter(table.select(list(names)).to_batches(max_chunksize=_BATCH_ROWS))
 
 
-def hashed(column: pa.ChunkedArray, buckets: int) -> Ints:
-    """(N,) a bucket of each string, equal for equal strings in every process."""
-    encoded = column.combine_chunks().dictionary_encode()
-    hashes = pd.util.hash_array(encoded.dictionary.to_numpy(zero_copy_only=False))
-    of_value = (hashes % np.uint64(buckets)).astype(np.int64)
-    return of_value[encoded.indices.to_numpy(zero_copy_only=False)]
+def hashed(table: pa.Table, names: Iterable[str]) -> npt.NDArray[np.uint64]:
+    """(N,) a hash of string columns, equal for equal strings in every process."""
+    result = np.zeros(table.num_rows, dtype=np.uint64)
+    for name in names:
+        encoded = table[name].combine_chunks().dictionary_encode()
+        hashes = pd.util.hash_array(encoded.dictionary.to_numpy(zero_copy_only=False))
+        result = result * _MIX + hashes[encoded.indices.to_numpy(zero_copy_only=False)]
+    return result
+
+
+def bucket_of(hashes: npt.NDArray[np.uint64], buckets: int) -> Ints:
+    return (hashes % np.uint64(buckets)).astype(np.int64)

@@ -1,13 +1,9 @@
 """Numbers for values and for combinations of values: what everything in these kernels is grouped by."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-
-from etl.contract.dates import DateRange, day_number
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -28,11 +24,3 @@ def changes(key: Ints) -> npt.NDArray[np.bool_]:
     first = np.ones(len(key), dtype=bool)
     first[1:] = key[1:] != key[:-1]
     return first
-
-
-def part_codes(table: pa.Table, parts: Sequence[DateRange], first_day: str, days: str) -> Ints:
-    """(N,) which of ``parts`` the days of a row are; few distinct ones among many rows."""
-    numbers = {(day_number(part.start), len(part)): index for index, part in enumerate(parts)}
-    first, length = (table[name].to_numpy() for name in (first_day, days))
-    known, row = np.unique(first.astype(np.int64) * 1000 + length, return_inverse=True)
-    return np.array([numbers[divmod(int(code), 1000)] for code in known], dtype=np.int64)[row]

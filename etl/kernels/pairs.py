@@ -13,11 +13,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from etl.contract import columns as c
-from etl.contract.dates import DateRange
-from etl.kernels.codes import Ints, changes, codes_of, part_codes
+from etl.kernels.codes import Ints, changes, codes_of
 
-#: The days that a row is of.
-FIRST_DAY, DAYS = "first_day", "days"
+#: Which of the parts that a kernel was told of a row is of.
+PART = "part"
 
 
 @dataclass(frozen=True)
@@ -56,15 +55,15 @@ class Entries:
         return self.columns[name].fill_null(0).to_numpy(zero_copy_only=False)
 
 
-def entries_of(table: pa.Table, parts: Sequence[DateRange], figures: Sequence[str]) -> Entries:
-    """The entries of rows in any order, each of one of ``parts``."""
+def entries_of(table: pa.Table, parts: int, figures: Sequence[str]) -> Entries:
+    """The entries of rows in any order, each of one of so many ``parts``, which are numbered in the order of time."""
     query, queries = codes_of(table["query_key"])
     name, names = codes_of(table["segment_name"])
     value, values = codes_of(table["segment_value"])
     item, items = codes_of(table["item_id"])
-    part = part_codes(table, parts, FIRST_DAY, DAYS)
+    part = table[PART].to_numpy().astype(np.int64)
     key = ((query * len(names) + name) * len(values) + value) * len(items) + item
-    order = np.argsort(key * len(parts) + part, kind="stable")
+    order = np.argsort(key * parts + part, kind="stable")
     key = key[order]
     first = changes(key)
     owner, item = np.divmod(key[first], max(1, len(items)))

@@ -61,12 +61,12 @@ def windows_of(
 ) -> Iterator[pa.Table]:  # fmt: skip
     """For each ds of ``days`` the rows of ``interactions`` of the queries in ``table``, which holds them whole.
 
-    Rows of ``table`` are of ``parts`` and come in any order.
+    Rows of ``table`` are of ``parts``, which stand in the order of time, and come in any order.
 
     With ``priors`` all pairs come, kept or not, with what etl.kernels.rates goes on from. Queries in ``heavy`` may be
     there in part: their totals are given, and ``engagement`` comes with each row, to choose their best items by.
     """
-    entries = entries_of(table, parts, figures.columns)
+    entries = entries_of(table, len(parts), figures.columns)
     windows = sorted(figures.windows_days)
     for ds in days:
         reach = Reach.of(parts, cover(ds, windows), ds, windows)
@@ -144,9 +144,9 @@ def _query_rates(pairs: Pairs, totals: Ints, ds: str, priors: Priors, figures: F
 
 
 def tile_of(table: pa.Table, days: DateRange, figures: Figures) -> pa.Table:
-    """The daily rows of ``days`` merged to one per pair and segment, in the columns of ``Figures.columns``."""
+    """Rows of ``days``, by their place in it, merged to one per pair and segment, in the columns of a partial."""
     parts = [DateRange(ds, ds) for ds in days]
-    entries = entries_of(table, parts, figures.columns)
+    entries = entries_of(table, len(parts), figures.columns)
     reach, pairs = Reach.of(parts, parts, days.end, [len(days)]), entries.pairs
     values: dict[str, pa.Array] = {}
     for action in figures.actions:
@@ -155,5 +155,13 @@ def tile_of(table: pa.Table, days: DateRange, figures: Figures) -> pa.Table:
             values[c.decayed(action, half_life)] = pa.array(decayed_sum(entries, reach, action, half_life))
     if figures.users:
         values[c.USERS_SKETCH] = merged_sketches(hashes_of(entries, reach))
-    ds = pa.array([days.start] * len(pairs), pa.string())
-    return pa.table({"ds": ds, **pairs.columns(np.arange(len(pairs))), **values})
+    return pa.table(pairs.columns(np.arange(len(pairs))) | values)
+
+
+def with_decays(day: pa.Table, figures: Figures) -> pa.Table:
+    """A day's rows as a part: its decays, as of the day itself, are its counts."""
+    for action in figures.actions:
+        counts = day[c.count(action)].cast(pa.float64())
+        for half_life in figures.half_lives_days:
+            day = day.append_column(c.decayed(action, half_life), counts)
+    return day

@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from etl.config import EtlConfig
 from etl.contract import columns as c
-from etl.exchange import gathered, hash_bucket, rows_of, scattered, unchanged
+from etl.exchange import Labelled, gathered, hash_bucket, rows_of, scattered, unchanged
 from etl.kernels.codes import codes_of
 from etl.windows import Tasks, family_columns
 
@@ -29,10 +29,10 @@ def profile_of_rows(rows: DataFrame, config: EtlConfig) -> DataFrame:
 def profile_of_tables(tables: DataFrame, config: EtlConfig) -> DataFrame:
     """(ds) -> rows, and how many of them break which promise; equal keys stand in one table."""
 
-    def judge(table: pa.Table) -> Iterable[pa.Table]:
-        return (figures_of(table, config),)
+    def judge(bucket: int, table: pa.Table) -> Labelled:
+        return [(bucket, figures_of(table, config))]
 
-    counted = rows_of(tables, judge, {"ds": "string"} | dict.fromkeys(_FIGURES, "bigint"))
+    counted = rows_of(tables, {"ds": "string"} | dict.fromkeys(_FIGURES, "bigint"), judge)
     return counted.groupBy("ds").agg(*(F.sum(name).alias(name) for name in _FIGURES)).orderBy("ds")
 
 

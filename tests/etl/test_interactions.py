@@ -10,18 +10,19 @@ from pyspark.sql import functions as F
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.errors import GateError, MissingDataError
+from etl.exchange import scattered
 from etl.ingest import ingest_events
 from etl.interactions import build_interactions, run_steps
 from etl.kernels.tables import windows_of
 from etl.lake import Lake
-from etl.partials import interactions_daily
-from etl.parts import part_rows
+from etl.partials import daily_tables, interactions_daily
+from etl.parts import looked_up
 from etl.plan import DERIVED, FRESH, STALE, TILES, lake_plan
 from etl.priors import priors
 from etl.quality.profiles import profile
 from etl.quality.suites import suite
 from etl.tiles import covers
-from etl.windows import Tasks, family_columns, plain_rows, tile_figures, windowed
+from etl.windows import Tasks, family_columns, plain_rows, windowed
 from tests.etl import reference
 from tests.etl.logs import DAYS, EMPTY_DAY, QUERIES, contents, events_frame, random_log, raw_log, raw_row, small_config
 
@@ -49,18 +50,23 @@ def windowed_log(spark, events, days, config):
     """The table without writing anything."""
     frame = events_frame(spark, events)
     segments, actions = config.events.segments, config.events.actions
-    return windowed_days(interactions_daily(frame, actions, segments, DAYS, 2), days, config)
+    daily = interactions_daily(daily_tables(frame, actions, segments, DAYS, 2), actions)
+    return windowed_days(daily, days, config)
 
 
 def windowed_days(daily, days, config):
-    """Windows that are too short for tiles."""
+    """From rows of interactions_daily, by windows that are too short for longer tiles."""
     parts = covers(days, config.interactions.windows_days)
-    assert {len(part) for part in parts} == {1}
-    daily = daily.where(F.col("ds").isin([part.start for part in parts]))
+    tables = tables_of_days(daily, parts)
     rated = "rate" in config.interactions.families
     before = priors(daily, days, config.events.actions, config.interactions) if rated else None
-    rows = part_rows(daily, 1, tile_figures(config))
-    return plain_rows(windowed(rows, parts, days, before, config, Tasks(2, 4)), config)
+    return plain_rows(windowed(tables, parts, days, before, config, Tasks(2, 4)), config)
+
+
+def tables_of_days(daily, parts):
+    assert {len(part) for part in parts} == {1}
+    places = {part.start: place for place, part in enumerate(parts)}
+    return scattered(daily.where(F.col("ds").isin(list(places))), looked_up("ds", places))
 
 
 def test_every_value_of_every_day_is_that_of_the_reference(built):

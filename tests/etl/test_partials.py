@@ -1,8 +1,10 @@
+import pyarrow as pa
 import pytest
 
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
-from etl.partials import interactions_daily, queries_daily
+from etl.kernels.blobs import TABLE
+from etl.partials import daily_tables, ds_of, interactions_daily, queries_daily
 from tests.etl import reference
 from tests.etl.logs import DAYS, contents, events_frame, raw_row, small_config
 
@@ -28,6 +30,10 @@ def test_daily_queries_are_those_of_the_reference(built):
     assert found.keys() == expected.keys()
 
 
+def daily_rows(frame, actions, segments, days=DAYS, tasks=2):
+    return interactions_daily(daily_tables(frame, actions, segments, days, tasks), actions)
+
+
 def events(spark, segments):
     config = small_config()
     rows = [raw_row("2024-02-29T10:00:00Z", request_id=f"r{n}", **values) for n, values in enumerate(segments)]
@@ -36,7 +42,7 @@ def events(spark, segments):
 
 def test_an_event_counts_under_all_and_each_segment_that_it_carries(spark):
     frame, config = events(spark, [{}, {"country": "US"}, {"country": "US", "gender": "f"}])
-    daily = interactions_daily(frame, config.events.actions, config.events.segments, DAYS, 2).collect()
+    daily = daily_rows(frame, config.events.actions, config.events.segments).collect()
     assert {(row.segment_name, row.segment_value): row.impression_cnt for row in daily} == {
         ("all", ""): 3,
         ("country", "US"): 2,
@@ -48,15 +54,22 @@ def test_a_segment_that_is_not_configured_does_not_count(spark):
     frame, config = events(spark, [{"country": "US", "gender": "f"}])
     daily = queries_daily(frame, config.events.actions, ["gender"]).collect()
     assert {(row.segment_name, row.segment_value) for row in daily} == {("all", ""), ("gender", "f")}
-    [only] = interactions_daily(frame, config.events.actions, [], DAYS, 2).collect()
+    [only] = daily_rows(frame, config.events.actions, []).collect()
     assert (only.segment_name, only.segment_value) == ("all", "")
 
 
 def test_a_day_depends_on_its_own_events_only(built):
     events = built.lake().read(c.EVENTS)
     settings = built.config.events
-    whole = interactions_daily(events, settings.actions, settings.segments, DAYS, 2)
-    alone = interactions_daily(
-        events.where("ds = '2024-02-29'"), settings.actions, settings.segments, DateRange("2024-02-29", "2024-02-29"), 3
-    )
+    whole = daily_rows(events, settings.actions, settings.segments)
+    day = DateRange("2024-02-29", "2024-02-29")
+    alone = daily_rows(events.where("ds = '2024-02-29'"), settings.actions, settings.segments, day, 3)
     assert contents(whole.where("ds = '2024-02-29'")) == contents(alone)
+
+
+def test_a_table_is_of_one_day_which_its_bucket_tells(built):
+    settings = built.config.events
+    for tasks in (2, 40):
+        tables = daily_tables(built.lake().read(c.EVENTS), settings.actions, settings.segments, DAYS, tasks)
+        for row in tables.select(ds_of(DAYS, tasks).alias("ds"), TABLE).collect():
+            assert set(pa.ipc.open_stream(row[TABLE]).read_all()["ds"].to_pylist()) == {row.ds}

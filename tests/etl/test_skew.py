@@ -1,16 +1,16 @@
 """Spreading a query over tasks changes no row."""
 
+import pyarrow as pa
 import pytest
 
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
-from etl.parts import part_rows
 from etl.priors import priors
 from etl.skew import query_bucket, size_of
 from etl.tiles import covers
-from etl.windows import Tasks, plain_rows, tile_figures, windowed
+from etl.windows import Tasks, plain_rows, windowed
 from tests.etl.logs import contents, small_config
-from tests.etl.test_interactions import assert_same_rows
+from tests.etl.test_interactions import assert_same_rows, tables_of_days
 
 pytestmark = pytest.mark.spark
 
@@ -26,7 +26,7 @@ def test_windows_with_heavy_queries_are_those_of_the_reference(built, top):
     heavy = size_of(lake.read(c.QUERIES_DAILY, reach), ASKED, config, tasks=3, least=1).heavy
     assert heavy is not None
     before = priors(daily, ASKED, config.events.actions, config.interactions)
-    days, tasks = part_rows(daily, 1, tile_figures(config)), Tasks(2, 6)
+    days, tasks = tables_of_days(daily, parts), Tasks(2, 6)
     rows = plain_rows(windowed(days, parts, ASKED, before, config, tasks, heavy), config)
     assert contents(rows) == contents(plain_rows(windowed(days, parts, ASKED, before, config, tasks), config))
     for ds in ASKED:
@@ -45,12 +45,10 @@ def test_the_size_is_the_number_of_events(built):
     assert size_of(lake.read(c.QUERIES_DAILY).limit(0), ASKED, built.config, tasks=4).events == 0
 
 
-def test_each_item_of_a_heavy_query_has_one_bucket_and_any_other_query_one_for_all(built):
-    lake, config = built.lake(), small_config()
-    heavy = size_of(lake.read(c.QUERIES_DAILY), ASKED, config, tasks=4, least=1).heavy
-    rows = lake.read(c.INTERACTIONS_DAILY).select("query_key", "item_id", query_bucket(heavy, 50).alias("bucket"))
-    pairs = {(row.query_key, row.item_id, row.bucket) for row in rows.collect()}
-    assert len({(query, item) for query, item, _ in pairs}) == len(pairs)
-    light = {(query, bucket) for query, _, bucket in pairs if query not in heavy.queries}
-    assert len({query for query, _ in light}) == len(light)
-    assert len({bucket for query, _, bucket in pairs if query in heavy.queries}) > 1
+def test_each_item_of_a_heavy_query_has_one_bucket_and_any_other_query_one_for_all():
+    rows = pa.table({"query_key": ["q", "q", "q", "r", "r", "r"], "item_id": list("abcabc")})
+    heavy = query_bucket(rows, ["q"], 1000).tolist()
+    assert len(set(heavy[:3])) == 3
+    assert len(set(heavy[3:])) == 1
+    assert query_bucket(rows.take([5, 2]), ["q"], 1000).tolist() == [heavy[5], heavy[2]]
+    assert len(set(query_bucket(rows, [], 1000).tolist())) == 2

@@ -3,7 +3,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etl.kernels.blobs import collected, cut, hashed, joined, plain, tables_of
+from etl.kernels.blobs import bucket_of, collected, cut, hashed, joined, plain, tables_of, uncut
 
 
 def table(rows: int) -> pa.Table:
@@ -47,9 +47,22 @@ def test_plain_rows_have_the_asked_columns_in_the_asked_order():
     assert batch.to_pydict() == {"place": [0, 1], "name": ["n0", "n1"]}
 
 
-def test_equal_strings_share_a_bucket_whatever_stands_beside_them():
-    one = hashed(pa.chunked_array([["a", "b"], ["\u00e9", "a"]]), 1000)
-    other = hashed(pa.chunked_array([["\u00e9", "a"]]), 1000)
-    assert one[0] == one[3] == other[1]
-    assert one[2] == other[0]
-    assert len({one[0], one[1], one[2]}) == 3
+def test_a_large_table_takes_several_values(monkeypatch):
+    monkeypatch.setattr("etl.kernels.blobs._TABLE_ROWS", 2)
+    found = list(tables_of(uncut(table(5), 3)))
+    assert [(bucket, one["place"].to_pylist()) for bucket, one in found] == [(3, [0, 1]), (3, [2, 3]), (3, [4])]
+    assert [one.num_rows for _, one in tables_of(uncut(table(0), 3))] == [0]
+
+
+def test_equal_strings_have_one_hash_whatever_stands_beside_them():
+    one = hashed(pa.table({"a": ["x", "y", "\u00e9", "x"]}), ["a"])
+    other = hashed(pa.table({"a": ["\u00e9", "x"]}), ["a"])
+    assert one.tolist() == [other[1], one[1], other[0], other[1]]
+    assert len(set(one.tolist())) == 3
+    assert set(bucket_of(one, 1).tolist()) == {0}
+
+
+def test_the_order_of_columns_matters_to_a_hash():
+    rows = pa.table({"a": ["x", "y"], "b": ["y", "x"]})
+    assert len(set(hashed(rows, ["a", "b"]).tolist())) == 2
+    assert hashed(rows, ["a", "b"]).tolist() == hashed(rows.take([1, 0]), ["b", "a"]).tolist()

@@ -1,8 +1,7 @@
 import numpy as np
 import pyarrow as pa
 
-from etl.contract.dates import DateRange, day_number
-from etl.kernels.codes import changes, codes_of, part_codes
+from etl.kernels.codes import changes, codes_of
 
 
 def test_codes_follow_the_order_of_utf8_bytes():
@@ -14,10 +13,3 @@ def test_codes_follow_the_order_of_utf8_bytes():
 def test_changes_are_where_a_key_begins():
     assert changes(np.array([3, 3, 5, 7, 7])).tolist() == [True, False, True, True, False]
     assert changes(np.array([], dtype=np.int64)).tolist() == []
-
-
-def test_a_part_is_known_by_its_first_day_and_its_length():
-    parts = [DateRange("2024-02-28", "2024-03-02"), DateRange("2024-02-28", "2024-02-28")]
-    first = day_number("2024-02-28")
-    rows = pa.table({"first_day": pa.array([first, first, first], pa.int32()), "days": pa.array([1, 4, 1], pa.int32())})
-    assert part_codes(rows, parts, "first_day", "days").tolist() == [1, 0, 1]

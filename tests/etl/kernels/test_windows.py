@@ -20,19 +20,20 @@ def entries(parts: list[DateRange], clicks: dict[int, int], half_life: int):
     config = small_config(half_lives_days=(half_life,))
     figures = tile_figures(config)
     tables = []
-    for part in parts:
-        days = [ds for ds in part if day_number(DS) - day_number(ds) in clicks]
-        rows = pa.Table.from_pylist([_row(ds, clicks, figures) for ds in days], schema_of(figures))
-        tables.append(of_part(tile_of(rows, part, figures), part, figures) if len(part) > 1 else rows)
-    return entries_of(shuffled(pa.concat_tables(tables)), parts, [c.count("click"), *figures.decays])
+    for place, part in enumerate(parts):
+        days = [(number, ds) for number, ds in enumerate(part) if day_number(DS) - day_number(ds) in clicks]
+        rows = [_row(ds, number if len(part) > 1 else place, clicks, figures) for number, ds in days]
+        table = pa.Table.from_pylist(rows, schema_of(figures))
+        tables.append(of_part(tile_of(table, part, figures), place, figures) if len(part) > 1 else table)
+    return entries_of(shuffled(pa.concat_tables(tables)), len(parts), [c.count("click"), *figures.decays])
 
 
-def _row(ds: str, clicks: dict[int, int], figures) -> dict:
+def _row(ds: str, part: int, clicks: dict[int, int], figures) -> dict:
     count = clicks[day_number(DS) - day_number(ds)]
     values = {c.count(action): 0 for action in figures.actions} | dict.fromkeys(figures.decays, 0.0)
     values |= {decay: float(count) for decay in figures.decays if decay.startswith("click_")}
     return {"query_key": "q", "item_id": "i", "segment_name": "all", "segment_value": "",
-            "first_day": day_number(ds), "days": 1, **values, "click_cnt": count, "users_sketch": [1]}  # fmt: skip
+            "part": part, **values, "click_cnt": count, "users_sketch": [1]}  # fmt: skip
 
 
 def figures(clicks: dict[int, int], windows=(1, 2, 3), half_life=2):
@@ -84,7 +85,7 @@ def test_decays_through_tiles_agree_with_the_formula_at_every_age(half_life, lon
 def test_an_empty_table_has_no_pairs():
     config = small_config()
     parts = cover(DS, (5,))
-    held = entries_of(schema_of(tile_figures(config)).empty_table(), parts, [c.count("click")])
+    held = entries_of(schema_of(tile_figures(config)).empty_table(), len(parts), [c.count("click")])
     assert len(held.pairs) == 0
     assert window_counts(held, Reach.of(parts, parts, DS, (5,)), "click_cnt").shape == (0, 1)
     assert np.size(held.pair) == 0
