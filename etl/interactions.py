@@ -65,8 +65,10 @@ def _jobs(steps: list[Step], config: EtlConfig) -> Iterator[Job]:
     for chunk in _chunks([step.ds for step in steps if step.table in DAILY], size):
         yield {table: ranges_of([step.ds for step in steps if step.table == table and step.ds in chunk])
                for table in DAILY}  # fmt: skip
-    if any(step.table in TILES for step in steps):
-        yield {table: _rows_of_tiles(table, [step.ds for step in steps if step.table == table]) for table in TILES}
+    firsts = {table: [step.ds for step in steps if step.table == table] for table in TILES}
+    tiles_ = {table: _rows_of_tiles(table, days) for table, days in firsts.items() if days}
+    if tiles_:
+        yield tiles_
     for chunk in _chunks([step.ds for step in steps if step.table == c.INTERACTIONS], size):
         yield {c.INTERACTIONS: [chunk]}
 
