@@ -91,6 +91,11 @@ class InteractionsConfig:
     def longest_days(self) -> int:
         return max(self.windows_days)
 
+    @property
+    def counts_users(self) -> bool:
+        """Whether windows need distinct users."""
+        return "users" in self.families or self.min_users > 1
+
 
 @dataclass(frozen=True)
 class ItemsConfig:

@@ -23,7 +23,7 @@ def _daily(config: EtlConfig) -> object:
 
 
 def _tiles(config: EtlConfig) -> object:
-    return [1, _daily(config), sorted(config.interactions.half_lives_days)]
+    return [2, _daily(config), sorted(config.interactions.half_lives_days), config.interactions.counts_users]
 
 
 def _interactions(config: EtlConfig) -> object:

@@ -1,25 +1,29 @@
 """Kernels in Spark's workers, with a shuffle of whole tables between them (see etl.kernels.blobs).
 
-``scattered`` cuts plain rows into tables, ``mapped`` runs a kernel over each table, ``gathered`` over the joined tables
-of each bucket, ``rows_of`` makes plain rows of tables again. Tables are a DataFrame (bucket int, table binary).
+``scattered`` cuts plain rows into tables, ``gathered`` runs a kernel over the joined tables of each bucket, ``rows_of``
+makes plain rows of tables again. Tables are a DataFrame (bucket int, part int, table binary).
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import pyarrow as pa
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from etl.kernels.blobs import BUCKET, DDL, collected, cut, joined, plain, tables_of, uncut
+from etl.kernels.blobs import BUCKET, DDL, collected, cut, hashed, joined, plain, tables_of, uncut
 from etl.kernels.codes import Ints
 
-Labelled: TypeAlias = Iterable[tuple[int, pa.Table]]
-Kernel: TypeAlias = Callable[[int, pa.Table], Labelled]
-"""A bucket and its rows, in any order, to tables of one schema, each with the bucket that it belongs to."""
+Kernel: TypeAlias = Callable[[pa.Table], Iterable[tuple[int, pa.Table]]]
+"""All rows of a bucket, in any order, to tables of one schema, each with the part that it is of."""
 
 Place: TypeAlias = Callable[[pa.Table], Ints]
-"""The bucket of each row, where a kernel's tables are to be cut."""
+"""The bucket of each row."""
+
+Shape: TypeAlias = Callable[[int, pa.Table], pa.Table]
+"""A part and rows of it to the rows that a kernel is given."""
 
 Columns: TypeAlias = Mapping[str, str]
 """Spark types by column name."""
@@ -27,61 +31,71 @@ Columns: TypeAlias = Mapping[str, str]
 _Batches: TypeAlias = Iterable[pa.RecordBatch]
 
 
-def scattered(frame: DataFrame, bucket: Column) -> DataFrame:
-    """The rows of ``frame`` as tables, by their ``bucket`` (int, not negative)."""
+# Events whose pairs a bucket holds, evenly spread, at most: some 100 MB of a worker's memory.
+_EVENTS_PER_BUCKET = 1_000_000
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """Over how many tasks, and buckets one after the other in them, a table is spread."""
+
+    tasks: int
+    buckets: int
+
+    @classmethod
+    def of(cls, tasks: int, events: int) -> "Tasks":
+        return cls(tasks, power_of_two(max(tasks, events / _EVENTS_PER_BUCKET)))
+
+
+def power_of_two(least: float) -> int:
+    """The smallest that is not less."""
+    return 1 << max(0, math.ceil(math.log2(max(1, least))))
+
+
+def scattered(frame: DataFrame, place: Place) -> DataFrame:
+    """The rows of ``frame`` as tables, by their bucket."""
 
     def run(batches: _Batches) -> Iterator[pa.RecordBatch]:
         for table in collected(batches):
-            yield from cut(table.drop_columns([BUCKET]), table[BUCKET].to_numpy())
+            yield from cut(table, place(table))
 
-    return frame.withColumn(BUCKET, bucket).mapInArrow(run, DDL)
-
-
-def mapped(tables: DataFrame, kernel: Kernel, place: Place | None = None) -> DataFrame:
-    """What ``kernel`` makes of each table alone."""
-
-    def run(batches: _Batches) -> Iterator[pa.RecordBatch]:
-        return _cut(_made(kernel, tables_of(batches)), place)
-
-    return tables.mapInArrow(run, DDL)
+    return frame.mapInArrow(run, DDL)
 
 
-def gathered(tables: DataFrame, kernel: Kernel, tasks: int, place: Place | None = None) -> DataFrame:
-    """What ``kernel`` makes of all rows of each bucket."""
+def gathered(
+    tables: DataFrame, kernel: Kernel, tasks: Tasks, place: Place | None = None, shape: Shape | None = None
+) -> DataFrame:
+    """What ``kernel`` makes of all rows of each bucket, under the same bucket or cut anew by ``place``.
+
+    Neighbouring buckets share a task.
+    """
 
     def run(batches: _Batches) -> Iterator[pa.RecordBatch]:
-        return _cut(_made(kernel, joined(batches)), place)
+        for bucket, table in joined(batches, shape):
+            for part, made in kernel(table):
+                yield from uncut(made, bucket, part) if place is None else cut(made, place(made), part)
 
+    task = F.floor(F.col(BUCKET) * F.lit(tasks.tasks) / F.lit(tasks.buckets)).cast("int")
     # The buckets of a task one after the other: it holds one at a time.
-    together = tables.repartitionById(tasks, F.pmod(BUCKET, F.lit(tasks))).sortWithinPartitions(BUCKET)
-    return together.mapInArrow(run, DDL)
+    return tables.repartitionById(tasks.tasks, task).sortWithinPartitions(BUCKET).mapInArrow(run, DDL)
 
 
 def rows_of(tables: DataFrame, columns: Columns, kernel: Kernel | None = None) -> DataFrame:
     """Plain rows: of the tables, or of what ``kernel`` makes of each."""
 
     def run(batches: _Batches) -> Iterator[pa.RecordBatch]:
-        found = tables_of(batches) if kernel is None else _made(kernel, tables_of(batches))
-        for _, table in found:
-            yield from plain(table, columns)
+        for _, _, table in tables_of(batches):
+            for _, made in [(0, table)] if kernel is None else kernel(table):
+                yield from plain(made, columns)
 
     return tables.mapInArrow(run, ", ".join(f"`{name}` {kind}" for name, kind in columns.items()))
 
 
-def unchanged(bucket: int, table: pa.Table) -> Labelled:
+def unchanged(table: pa.Table) -> Iterable[tuple[int, pa.Table]]:
     """The kernel that only brings a bucket's rows together."""
-    return [(bucket, table)]
+    return [(0, table)]
 
 
-def hash_bucket(columns: Iterable[str | Column], buckets: int) -> Column:
-    return F.pmod(F.xxhash64(*columns), F.lit(buckets)).cast("int")
-
-
-def _made(kernel: Kernel, tables: Labelled) -> Iterator[tuple[int, pa.Table]]:
-    for bucket, table in tables:
-        yield from kernel(bucket, table)
-
-
-def _cut(tables: Labelled, place: Place | None) -> Iterator[pa.RecordBatch]:
-    for bucket, table in tables:
-        yield from uncut(table, bucket) if place is None else cut(table, place(table))
+def by_hash(buckets: int, *names: str) -> Place:
+    """A bucket for each value of some string columns."""
+    return lambda table: hashed(table, names) % buckets

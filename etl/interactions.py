@@ -12,10 +12,11 @@ from etl.contract import columns as c
 from etl.contract.dates import DateRange, day_number, ds_of_number, ranges_of
 from etl.contract.settings import digest
 from etl.definitions import definition_hash
-from etl.kernels.blobs import BUCKET, TABLE
+from etl.exchange import Tasks
+from etl.kernels.blobs import BUCKET, PART, TABLE
 from etl.lake import Lake
-from etl.partials import daily_tables, ds_of, interactions_daily, queries_daily
-from etl.parts import looked_up, tables_of_parts
+from etl.partials import daily_tables, interactions_daily, queries_daily
+from etl.parts import BUCKETS, looked_up, tables_of_parts
 from etl.plan import DERIVED, FRESH, TILES, Step, plan, read_history, require_written
 from etl.priors import priors
 from etl.quality.gate import gate
@@ -23,9 +24,9 @@ from etl.quality.interactions import profile_of_tables
 from etl.quality.profiles import rows_of_profile
 from etl.query_items import best_items, can_rank
 from etl.runs import Run
-from etl.skew import event_count, size_of
+from etl.skew import day_buckets, size_of, tile_buckets
 from etl.tiles import TILE_DAYS, covers, table_of
-from etl.windows import Tasks, plain_rows, tiles, windowed
+from etl.windows import plain_rows, tiles, windowed
 from etl.write import Output, RunLog, Written, write_chains
 
 Tick: TypeAlias = Callable[[str], None]
@@ -95,32 +96,33 @@ def _run(lake: Lake, config: EtlConfig, job: Job, log: RunLog) -> list[Written]:
 
 
 def _partials(lake: Lake, config: EtlConfig, job: Job, keep: Cached) -> list[list[Output]]:
-    actions, segments, tasks = config.events.actions, config.events.segments, lake.tasks
-    pairs = []
+    actions, segments = config.events.actions, config.events.segments
+    pairs, queries = [], []
     for days in job[c.INTERACTIONS_DAILY]:
-        tables = keep(daily_tables(lake.read(c.EVENTS, days), actions, segments, days, tasks))
-        of_day = tables.select(ds_of(days, tasks).alias("ds"), TABLE)
+        events = lake.read(c.EVENTS, days)
+        buckets = day_buckets(events, days, lake.tasks)
+        tables = keep(daily_tables(events, actions, segments, buckets, lake.tasks))
+        of_day = tables.select(*buckets.columns(), TABLE)
         # The working copy first: whoever sees the newer partial finds it.
         pairs.append(Output(table_of(1), of_day, days, c.PAIR_KEY, placed=True))
         pairs.append(Output(c.INTERACTIONS_DAILY, interactions_daily(tables, actions), days, c.PAIR_KEY, placed=True))
-    queries = [
-        Output(c.QUERIES_DAILY, queries_daily(lake.read(c.EVENTS, days), actions, segments), days, c.QUERY_KEY)
-        for days in job[c.QUERIES_DAILY]
-    ]
+    for days in job[c.QUERIES_DAILY]:
+        frame = queries_daily(lake.read(c.EVENTS, days), actions, segments)
+        queries.append(Output(c.QUERIES_DAILY, frame, days, c.QUERY_KEY))
     return [pairs, queries]
 
 
 def _tiles(lake: Lake, config: EtlConfig, job: Job, keep: Cached) -> list[list[Output]]:
     due = [tile for table, firsts in job.items() for span in firsts for tile in _tiles_of(table, span)]
     days = sorted({ds for tile in due for ds in tile})
-    events = event_count(lake.read(c.QUERIES_DAILY).where(F.col("ds").isin(days)), config)
-    parts = [DateRange(ds, ds) for ds in days]
-    tables = keep(tiles(tables_of_parts(lake, parts), days, due, config, Tasks.of(lake.tasks, events)))
+    of_days = lake.read(c.QUERIES_DAILY).where(F.col("ds").isin(days))
+    spread = tile_buckets(of_days, len(days), config, lake.tasks)
+    tables = keep(tiles(tables_of_parts(lake, [DateRange(ds, ds) for ds in days]), days, due, config, spread))
     chains = []
     for table, firsts in job.items():
         starts = {place: tile.start for place, tile in enumerate(due) if table == table_of(len(tile))}
-        of_table = tables.where(F.col(BUCKET).isin(list(starts)))
-        rows = of_table.select(looked_up(BUCKET, starts).alias("ds"), TABLE)
+        of_table = tables.where(F.col(PART).isin(list(starts)))
+        rows = of_table.select(looked_up(PART, starts).alias("ds"), BUCKET, F.lit(spread.buckets).alias(BUCKETS), TABLE)
         chains.append([Output(table, rows, span, c.PAIR_KEY, placed=True) for span in firsts])
     return chains
 

@@ -4,48 +4,68 @@ Every event counts once under (all, '') and once under each segment that it carr
 day's events only, so any day can be rebuilt alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from etl.contract import columns as c
-from etl.contract.dates import DateRange
-from etl.exchange import Labelled, gathered, hash_bucket, rows_of, scattered
-from etl.kernels.blobs import BUCKET
+from etl.contract.dates import DateRange, day_number
+from etl.exchange import Tasks, gathered, rows_of, scattered
+from etl.kernels.blobs import BUCKET, hashed
+from etl.kernels.codes import Ints, codes_of
 from etl.kernels.daily import USER, daily_of, segment_column
+from etl.parts import BUCKETS
+
+
+@dataclass(frozen=True)
+class DayBuckets:
+    """How the pairs of each of ``days`` are cut: into ``queries`` buckets of whole queries, a power of two, and each
+    of them into ``items`` by the items of ``heavy`` queries, so that no query is too large for a task."""
+
+    days: DateRange
+    queries: int
+    items: int = 1
+    heavy: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.days) * self.queries * self.items
+
+    def place(self, table: pa.Table) -> Ints:
+        ds, known = codes_of(table["ds"])
+        first = day_number(self.days.start)
+        day = np.array([day_number(one) - first for one in known.to_pylist()], dtype=np.int64)[ds]
+        item = np.zeros(table.num_rows, dtype=np.int64)
+        if self.heavy:
+            spread = pc.is_in(table["query_key"], pa.array(self.heavy)).to_numpy()
+            item = np.where(spread, hashed(table, ["item_id"]) % self.items, 0)
+        return (day * self.queries + hashed(table, ["query_key"]) % self.queries) * self.items + item
+
+    def columns(self) -> list[Column]:
+        """ds, bucket and number of buckets of a day's table."""
+        of_query = F.floor(F.col(BUCKET) / F.lit(self.items)).cast("int")
+        day = F.floor(of_query / F.lit(self.queries)).cast("int")
+        ds = F.date_format(F.date_add(F.lit(self.days.start).cast("date"), day), "yyyy-MM-dd")
+        bucket = F.pmod(of_query, F.lit(self.queries))
+        return [ds.alias("ds"), bucket.alias(BUCKET), F.lit(self.queries).alias(BUCKETS)]
 
 
 def daily_tables(
-    events: DataFrame, actions: Sequence[str], segments: Sequence[str], days: DateRange, tasks: int
+    events: DataFrame, actions: Sequence[str], segments: Sequence[str], buckets: DayBuckets, tasks: int
 ) -> DataFrame:
-    """The rows of ``interactions_daily`` as tables (see etl.exchange), each of whole pairs of one ds (``ds_of``).
-
-    ``events`` are those of ``days``; each day lies in as few of the ``tasks`` as can be.
-    """
+    """The rows of ``interactions_daily`` as tables (see etl.exchange), each of whole pairs of one ds."""
     own = [F.col("segments")[name].alias(segment_column(name)) for name in segments]
     user = F.xxhash64("user_id").alias(USER)
     plain = _known(events, actions).select("ds", "query_key", "item_id", "action", user, *own)
-    per_day = _buckets_per_day(days, tasks)
-    place = F.date_diff(F.to_date("ds"), F.lit(days.start).cast("date")) * per_day
-    # By pair, not by query: no query is too large for a task.
-    bucket = place + hash_bucket(("query_key", "item_id"), per_day)
 
-    def count(bucket: int, table: pa.Table) -> Labelled:
-        return [(bucket, daily_of(table, actions, segments))]
+    def count(table: pa.Table) -> Iterable[tuple[int, pa.Table]]:
+        return [(0, daily_of(table, actions, segments))]
 
-    return gathered(scattered(plain, bucket), count, tasks)
-
-
-def ds_of(days: DateRange, tasks: int) -> Column:
-    """The ds of a table of ``daily_tables``."""
-    place = (F.col(BUCKET) / _buckets_per_day(days, tasks)).cast("int")
-    return F.date_format(F.date_add(F.lit(days.start).cast("date"), place), "yyyy-MM-dd")
-
-
-def _buckets_per_day(days: DateRange, tasks: int) -> int:
-    return max(1, tasks // len(days))
+    return gathered(scattered(plain, buckets.place), count, Tasks(tasks, len(buckets)))
 
 
 def interactions_daily(tables: DataFrame, actions: Sequence[str]) -> DataFrame:

@@ -3,25 +3,25 @@
 No task then sees such a query whole, so that its totals are computed beforehand, and its best items chosen afterwards.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from etl.config import EtlConfig
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
-from etl.kernels.blobs import bucket_of, hashed
-from etl.kernels.codes import Ints
+from etl.exchange import Tasks, power_of_two
 from etl.kernels.tables import ENGAGEMENT, HeavyTotals
+from etl.partials import DayBuckets
 from etl.query_windows import AS_OF, query_windows
 
 #: A query is heavy above this part of what a task would hold if all held the same, and only if it is large at all.
 _PART, _EVENTS = 0.5, 1_000_000
+
+# Events that a table of a day is made of, about: below, what a table costs is more than what its rows do.
+_EVENTS_PER_TABLE = 10_000
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,22 @@ def size_of(queries_daily: DataFrame, days: DateRange, config: EtlConfig, tasks:
     return Size(whole, Heavy(queries, _totals(queries_daily, days, queries, config)) if queries else None)
 
 
+def day_buckets(events: DataFrame, days: DateRange, tasks: int, least: int = _EVENTS) -> DayBuckets:
+    """How the events of ``days`` are cut: days small enough to be added up later without being cut again."""
+    sizes = events.groupBy("ds", "query_key").agg(F.count(F.lit(1)).alias("events"))
+    large = F.when(F.col("events") >= least, F.col("query_key"))
+    by_day = sizes.groupBy("ds").agg(F.sum("events").alias("events"), F.collect_set(large).alias("heavy"))
+    found = list(by_day.toLocalIterator())
+    heavy = tuple(sorted({query for row in found for query in row.heavy}))
+    most = max((row.events for row in found), default=0)
+    return DayBuckets(days, power_of_two(most / _EVENTS_PER_TABLE), tasks if heavy else 1, heavy)
+
+
+def tile_buckets(queries_daily: DataFrame, days: int, config: EtlConfig, tasks: int) -> Tasks:
+    """As many as those of one of the ``days``, so that most of their tables pass uncut."""
+    return Tasks(tasks, power_of_two(event_count(queries_daily, config) / days / _EVENTS_PER_TABLE))
+
+
 def event_count(queries_daily: DataFrame, config: EtlConfig) -> int:
     [found] = _everyone(queries_daily, config).agg(F.sum("events").alias("events")).toLocalIterator()
     return int(found.events or 0)
@@ -59,15 +75,6 @@ def event_count(queries_daily: DataFrame, config: EtlConfig) -> int:
 def _everyone(queries_daily: DataFrame, config: EtlConfig) -> DataFrame:
     events = sum((F.col(c.count(action)) for action in config.events.actions), start=F.lit(0))
     return queries_daily.where(F.col("segment_name") == c.ALL_SEGMENT).select("query_key", events.alias("events"))
-
-
-def query_bucket(table: pa.Table, heavy: Sequence[str], buckets: int) -> Ints:
-    """A bucket for each query, of heavy ones for each item."""
-    hashes = hashed(table, ["query_key"])
-    if heavy:
-        spread = pc.is_in(table["query_key"], pa.array(heavy)).to_numpy()
-        hashes = np.where(spread, hashed(table, ["query_key", "item_id"]), hashes)
-    return bucket_of(hashes, buckets)
 
 
 def best_of_heavy(rows: DataFrame, heavy: Heavy | None, most: int) -> DataFrame:

@@ -1,7 +1,7 @@
 """Tiles to the windowed table and to longer tiles: Spark brings each query's rows together, kernels add them up."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import pyarrow as pa
@@ -10,39 +10,19 @@ from pyspark.sql import DataFrame
 from etl.config import EtlConfig
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
-from etl.exchange import Labelled, Place, gathered, hash_bucket, mapped, rows_of, scattered
-from etl.kernels.blobs import bucket_of, hashed
-from etl.kernels.codes import Ints
-from etl.kernels.pairs import PART
+from etl.exchange import Tasks, by_hash, gathered, rows_of, scattered
+from etl.kernels.blobs import PART
 from etl.kernels.rates import Priors, rates_of
 from etl.kernels.tables import ENGAGEMENT, Figures, Support, tile_of, windows_of, with_decays
-from etl.skew import Heavy, best_of_heavy, query_bucket
-
-# Events whose pairs a bucket holds at most, evenly spread: some 100 MB of a worker's memory.
-_EVENTS_PER_BUCKET = 1_000_000
-
-
-@dataclass(frozen=True)
-class Tasks:
-    """Over how many tasks, and buckets one after the other in them, a table is spread."""
-
-    tasks: int
-    buckets: int
-
-    @classmethod
-    def of(cls, tasks: int, events: int) -> "Tasks":
-        return cls(tasks, tasks * max(1, -(-events // (tasks * _EVENTS_PER_BUCKET))))
-
-    def by(self, *names: str) -> Place:
-        """A bucket for each value of some columns."""
-        return lambda table: bucket_of(hashed(table, names), self.buckets)
+from etl.parts import routed
+from etl.skew import Heavy, best_of_heavy
 
 
 def tile_figures(config: EtlConfig) -> Figures:
-    """Everything that windows could need of a tile, whichever families are written today."""
+    """What windows need of a tile of several days; sketches are most of its bytes."""
     settings = config.interactions
-    windows = tuple(sorted(settings.windows_days))
-    return Figures(config.events.actions, windows, settings.half_lives_days, shares=False, users=True)
+    windows, users = tuple(sorted(settings.windows_days)), settings.counts_users
+    return Figures(config.events.actions, windows, settings.half_lives_days, shares=False, users=users)
 
 
 def window_figures(config: EtlConfig) -> Figures:
@@ -53,7 +33,6 @@ def window_figures(config: EtlConfig) -> Figures:
         tile_figures(config),
         half_lives_days=settings.half_lives_days if "decay" in settings.families else ranked,
         shares="share" in settings.families,
-        users="users" in settings.families or settings.min_users > 1,
     )
 
 
@@ -103,17 +82,16 @@ def windowed(
     totals = None if heavy is None else heavy.totals
     queries = () if heavy is None else heavy.queries
 
-    def add_up(bucket: int, table: pa.Table) -> Labelled:
-        return ((bucket, rows) for rows in windows_of(table, parts, days, figures, support, priors, totals))
+    def add_up(table: pa.Table) -> Iterable[tuple[int, pa.Table]]:
+        return enumerate(windows_of(table, parts, days, figures, support, priors, totals))
 
-    def by_query(table: pa.Table) -> Ints:
-        return query_bucket(table, queries, tasks.buckets)
-
-    found = mapped(tables, partial(_of_part, figures, parts), by_query)
+    found = routed(tables, tasks.buckets, queries)
+    shape = partial(_of_part, figures, parts)
     if priors is None:
-        found = gathered(found, add_up, tasks.tasks)
+        found = gathered(found, add_up, tasks, shape=shape)
     else:
-        found = _rated(gathered(found, add_up, tasks.tasks, tasks.by("item_id")), priors, config, tasks)
+        found = gathered(found, add_up, tasks, by_hash(tasks.buckets, "item_id"), shape)
+        found = _rated(found, priors, config, tasks)
     return found if heavy is None else _without_surplus(found, heavy, config, tasks)
 
 
@@ -125,47 +103,47 @@ def plain_rows(tables: DataFrame, config: EtlConfig) -> DataFrame:
 def tiles(
     tables: DataFrame, days: Sequence[str], due: Sequence[DateRange], config: EtlConfig, tasks: Tasks
 ) -> DataFrame:
-    """The tiles ``due`` as tables, whose bucket is their place there, from the tables of ``days`` (see etl.parts).
+    """The tiles ``due`` as tables, whose part is their place there, from the tables of ``days`` (see etl.parts).
 
     ``days`` ascending; all tiles come of one pass over them.
     """
-    figures, first = tile_figures(config), {tile: days.index(tile.start) for tile in due}
+    figures, parts = tile_figures(config), [DateRange(ds, ds) for ds in days]
+    spans = [(days.index(tile.start), tile) for tile in due]
 
-    def merge(bucket: int, table: pa.Table) -> Labelled:
+    def merge(table: pa.Table) -> Iterable[tuple[int, pa.Table]]:
         place = table[PART].to_numpy()
-        for label, tile in enumerate(due):
-            inside = (place >= first[tile]) & (place < first[tile] + len(tile))
+        for number, (first, tile) in enumerate(spans):
+            inside = (place >= first) & (place < first + len(tile))
             rows = table.filter(pa.array(inside)).drop_columns([PART])
-            rows = rows.append_column(PART, pa.array(place[inside] - first[tile], pa.int32()))
-            yield label, tile_of(rows, tile, figures)
+            rows = rows.append_column(PART, pa.array(place[inside] - first, pa.int32()))
+            yield number, tile_of(rows, tile, figures)
 
-    parts = [DateRange(ds, ds) for ds in days]
-    # By pair, not by query: no query is too large for a task.
-    found = mapped(tables, partial(_of_part, figures, parts), tasks.by("query_key", "item_id"))
-    return gathered(found, merge, tasks.tasks)
+    shape = partial(_of_part, figures, parts)
+    return gathered(routed(tables, tasks.buckets), merge, tasks, shape=shape)
 
 
-def _of_part(figures: Figures, parts: Sequence[DateRange], place: int, table: pa.Table) -> Labelled:
+def _of_part(figures: Figures, parts: Sequence[DateRange], place: int, table: pa.Table) -> pa.Table:
     """The columns of a tile's rows that are needed, and which part they are of."""
     whole = with_decays(table, figures) if len(parts[place]) == 1 else table
     rows = whole.select([*c.PAIR_KEY, *figures.columns])
-    yield place, rows.append_column(PART, pa.array([place] * rows.num_rows, pa.int32()))
+    return rows.append_column(PART, pa.array([place] * rows.num_rows, pa.int32()))
 
 
 def _rated(tables: DataFrame, priors: Priors, config: EtlConfig, tasks: Tasks) -> DataFrame:
     """Add the rates, whose words need every query of an item; then bring the queries together again."""
     figures = window_figures(config)
 
-    def smooth(bucket: int, table: pa.Table) -> Labelled:
-        return [(bucket, rates_of(table, figures.actions, figures.windows_days, priors))]
+    def smooth(table: pa.Table) -> Iterable[tuple[int, pa.Table]]:
+        return [(0, rates_of(table, figures.actions, figures.windows_days, priors))]
 
-    def in_order(bucket: int, table: pa.Table) -> Labelled:
-        return [(bucket, table.sort_by([(name, "ascending") for name in ("ds", *c.PAIR_KEY)]))]
+    def in_order(table: pa.Table) -> Iterable[tuple[int, pa.Table]]:
+        return [(0, table.sort_by([(name, "ascending") for name in ("ds", *c.PAIR_KEY)]))]
 
-    return gathered(gathered(tables, smooth, tasks.tasks, tasks.by("query_key")), in_order, tasks.tasks)
+    rated = gathered(tables, smooth, tasks, by_hash(tasks.buckets, "query_key"))
+    return gathered(rated, in_order, tasks)
 
 
 def _without_surplus(tables: DataFrame, heavy: Heavy, config: EtlConfig, tasks: Tasks) -> DataFrame:
     rows = rows_of(tables, interaction_columns(config) | {ENGAGEMENT: "double"})
     best = best_of_heavy(rows, heavy, support_of(config).top_items)
-    return scattered(best, hash_bucket(c.PAIR_KEY, tasks.buckets))
+    return scattered(best, by_hash(tasks.buckets, *c.PAIR_KEY))

@@ -1,22 +1,23 @@
 """Tables as bytes, so that a shuffle moves a few large values instead of millions of rows.
 
 A task cuts its rows into one table per *bucket*; Spark brings the tables of a bucket together, whose rows a kernel then
-meets as one table. Which rows share a bucket is the caller's to say; the order of a bucket's rows is nobody's.
+meets as one table. Which rows share a bucket is the caller's to say; the order of a bucket's rows is nobody's. Tables
+that are added up also say which *part* (some days) they are of.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
+from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
 from etl.kernels.codes import Ints
 
-BUCKET, TABLE = "bucket", "table"
-DDL = f"{BUCKET} int, {TABLE} binary"
-_SCHEMA = pa.schema({BUCKET: pa.int32(), TABLE: pa.binary()})
+BUCKET, PART, TABLE = "bucket", "part", "table"
+DDL = f"{BUCKET} int, {PART} int, {TABLE} binary"
+_SCHEMA = pa.schema({BUCKET: pa.int32(), PART: pa.int32(), TABLE: pa.binary()})
 
 #: Rows that a task collects before it cuts them: more make fewer, larger tables.
 ROWS = 500_000
@@ -26,24 +27,31 @@ _TABLE_ROWS = 200_000
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 # Rows of one batch on its way to Spark.
 _BATCH_ROWS = 20_000
-_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
+_OPTIONS = pa.ipc.IpcWriteOptions(compression="zstd")
+
+Labelled: TypeAlias = tuple[int, int, pa.Table]
+"""Bucket, part, rows."""
 
 
-def cut(table: pa.Table, buckets: Ints) -> Iterator[pa.RecordBatch]:
-    """Rows (bucket, table), ascending; rows of a bucket keep their order."""
+def cut(table: pa.Table, buckets: Ints, part: int = 0) -> Iterator[pa.RecordBatch]:
+    """Rows (bucket, part, table), ascending; rows of a bucket keep their order."""
     order = np.argsort(buckets, kind="stable")
     buckets = buckets[order]
     edges = np.flatnonzero(np.diff(buckets, prepend=-1, append=-1))
     whole = table.take(order).combine_chunks()
     for start, end in pairwise(edges):
-        yield from uncut(whole.slice(start, end - start), int(buckets[start]))
+        yield from uncut(whole.slice(start, end - start), int(buckets[start]), part)
 
 
-def uncut(table: pa.Table, bucket: int) -> Iterator[pa.RecordBatch]:
-    """Rows (bucket, table) of one bucket: several for a large table."""
+def uncut(table: pa.Table, bucket: int, part: int = 0) -> Iterator[pa.RecordBatch]:
+    """Rows (bucket, part, table) of one bucket: several for a large table."""
     for start in range(0, max(1, table.num_rows), _TABLE_ROWS):
-        value = to_bytes(table.slice(start, _TABLE_ROWS))
-        yield pa.record_batch([pa.array([bucket], pa.int32()), pa.array([value], pa.binary())], schema=_SCHEMA)
+        yield row(bucket, part, to_bytes(table.slice(start, _TABLE_ROWS)))
+
+
+def row(bucket: int, part: int, value: bytes | pa.BinaryScalar) -> pa.RecordBatch:
+    columns = [pa.array([bucket], pa.int32()), pa.array([part], pa.int32()), pa.array([value], pa.binary())]
+    return pa.record_batch(columns, schema=_SCHEMA)
 
 
 def to_bytes(table: pa.Table) -> bytes:
@@ -57,22 +65,24 @@ def from_value(value: pa.BinaryScalar) -> pa.Table:
     return pa.ipc.open_stream(value.as_buffer()).read_all()
 
 
-def tables_of(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, pa.Table]]:
-    """The table of every row of (bucket, table)."""
+def tables_of(batches: Iterable[pa.RecordBatch]) -> Iterator[Labelled]:
+    """The table of every row."""
     for batch in batches:
-        for bucket, value in zip(batch[BUCKET], batch[TABLE], strict=True):
-            yield bucket.as_py(), from_value(value)
+        for bucket, part, value in zip(batch[BUCKET], batch[PART], batch[TABLE], strict=True):
+            yield bucket.as_py(), part.as_py(), from_value(value)
 
 
-def joined(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, pa.Table]]:
-    """One table per bucket, from rows that are sorted by it."""
+def joined(
+    batches: Iterable[pa.RecordBatch], shape: Callable[[int, pa.Table], pa.Table] | None = None
+) -> Iterator[tuple[int, pa.Table]]:
+    """One table per bucket, from rows that are sorted by it; ``shape`` is given the part and its rows before that."""
     held: list[pa.Table] = []
     last = -1
-    for bucket, table in tables_of(batches):
+    for bucket, part, table in tables_of(batches):
         if held and bucket != last:
             yield last, pa.concat_tables(held).combine_chunks()
             held = []
-        held.append(table)
+        held.append(table if shape is None else shape(part, table))
         last = bucket
     if held:
         yield last, pa.concat_tables(held).combine_chunks()
@@ -97,15 +107,11 @@ def plain(table: pa.Table, names: Iterable[str]) -> Iterator[pa.RecordBatch]:
     return iter(table.select(list(names)).to_batches(max_chunksize=_BATCH_ROWS))
 
 
-def hashed(table: pa.Table, names: Iterable[str]) -> npt.NDArray[np.uint64]:
-    """(N,) a hash of string columns, equal for equal strings in every process."""
+def hashed(table: pa.Table, names: Iterable[str]) -> Ints:
+    """(N,) a hash of string columns, not negative, equal for equal strings in every process."""
     result = np.zeros(table.num_rows, dtype=np.uint64)
     for name in names:
         encoded = table[name].combine_chunks().dictionary_encode()
         hashes = pd.util.hash_array(encoded.dictionary.to_numpy(zero_copy_only=False))
         result = result * _MIX + hashes[encoded.indices.to_numpy(zero_copy_only=False)]
-    return result
-
-
-def bucket_of(hashes: npt.NDArray[np.uint64], buckets: int) -> Ints:
-    return (hashes % np.uint64(buckets)).astype(np.int64)
+    return (result >> np.uint64(1)).astype(np.int64)

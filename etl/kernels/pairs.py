@@ -13,10 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from etl.contract import columns as c
+from etl.kernels.blobs import PART
 from etl.kernels.codes import Ints, changes, codes_of
-
-#: Which of the parts that a kernel was told of a row is of.
-PART = "part"
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from pyspark.sql import functions as F
 
 from etl.config import EtlConfig
 from etl.contract import columns as c
-from etl.exchange import Labelled, gathered, hash_bucket, rows_of, scattered, unchanged
+from etl.exchange import Tasks, by_hash, gathered, rows_of, scattered, unchanged
 from etl.kernels.codes import codes_of
-from etl.windows import Tasks, family_columns
+from etl.windows import family_columns
 
 _FIGURES = ("rows", "repeated_keys", "bad_shares", "negative_values", "unnested_windows", "thin_rows")
 
@@ -22,15 +22,15 @@ _FIGURES = ("rows", "repeated_keys", "bad_shares", "negative_values", "unnested_
 def profile_of_rows(rows: DataFrame, config: EtlConfig) -> DataFrame:
     """As ``profile_of_tables``, of rows that lie anywhere."""
     tasks = Tasks.of(int(rows.sparkSession.conf.get("spark.sql.shuffle.partitions") or 1), rows.count())
-    spread = scattered(rows, hash_bucket(c.PAIR_KEY, tasks.buckets))
-    return profile_of_tables(gathered(spread, unchanged, tasks.tasks), config)
+    spread = scattered(rows, by_hash(tasks.buckets, *c.PAIR_KEY))
+    return profile_of_tables(gathered(spread, unchanged, tasks), config)
 
 
 def profile_of_tables(tables: DataFrame, config: EtlConfig) -> DataFrame:
     """(ds) -> rows, and how many of them break which promise; equal keys stand in one table."""
 
-    def judge(bucket: int, table: pa.Table) -> Labelled:
-        return [(bucket, figures_of(table, config))]
+    def judge(table: pa.Table) -> Iterable[tuple[int, pa.Table]]:
+        return [(0, figures_of(table, config))]
 
     counted = rows_of(tables, {"ds": "string"} | dict.fromkeys(_FIGURES, "bigint"), judge)
     return counted.groupBy("ds").agg(*(F.sum(name).alias(name) for name in _FIGURES)).orderBy("ds")

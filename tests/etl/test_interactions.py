@@ -2,27 +2,28 @@
 
 import dataclasses
 import random
+from functools import reduce
 
 import pyarrow as pa
 import pytest
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.errors import GateError, MissingDataError
-from etl.exchange import scattered
+from etl.exchange import Tasks, by_hash, scattered
 from etl.ingest import ingest_events
 from etl.interactions import build_interactions, run_steps
 from etl.kernels.tables import windows_of
 from etl.lake import Lake
-from etl.partials import daily_tables, interactions_daily
-from etl.parts import looked_up
+from etl.partials import DayBuckets, daily_tables, interactions_daily
 from etl.plan import DERIVED, FRESH, STALE, TILES, lake_plan
 from etl.priors import priors
 from etl.quality.profiles import profile
 from etl.quality.suites import suite
 from etl.tiles import covers
-from etl.windows import Tasks, family_columns, plain_rows, windowed
+from etl.windows import family_columns, plain_rows, windowed
 from tests.etl import reference
 from tests.etl.logs import DAYS, EMPTY_DAY, QUERIES, contents, events_frame, random_log, raw_log, raw_row, small_config
 
@@ -50,7 +51,7 @@ def windowed_log(spark, events, days, config):
     """The table without writing anything."""
     frame = events_frame(spark, events)
     segments, actions = config.events.segments, config.events.actions
-    daily = interactions_daily(daily_tables(frame, actions, segments, DAYS, 2), actions)
+    daily = interactions_daily(daily_tables(frame, actions, segments, DayBuckets(DAYS, 2), 2), actions)
     return windowed_days(daily, days, config)
 
 
@@ -65,8 +66,12 @@ def windowed_days(daily, days, config):
 
 def tables_of_days(daily, parts):
     assert {len(part) for part in parts} == {1}
-    places = {part.start: place for place, part in enumerate(parts)}
-    return scattered(daily.where(F.col("ds").isin(list(places))), looked_up("ds", places))
+    """As they lie in the lake, cut into two."""
+    frames = []
+    for place, part in enumerate(parts):
+        tables = scattered(daily.where(F.col("ds") == part.start), by_hash(2, "query_key"))
+        frames.append(tables.select("bucket", F.lit(2).alias("buckets"), F.lit(place).alias("part"), "table"))
+    return reduce(DataFrame.unionByName, frames)
 
 
 def test_every_value_of_every_day_is_that_of_the_reference(built):

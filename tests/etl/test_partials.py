@@ -3,10 +3,10 @@ import pytest
 
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
-from etl.kernels.blobs import TABLE
-from etl.partials import daily_tables, ds_of, interactions_daily, queries_daily
+from etl.kernels.blobs import TABLE, hashed
+from etl.partials import DayBuckets, daily_tables, interactions_daily, queries_daily
 from tests.etl import reference
-from tests.etl.logs import DAYS, contents, events_frame, raw_row, small_config
+from tests.etl.logs import DAYS, QUERIES, contents, events_frame, raw_row, small_config
 
 pytestmark = pytest.mark.spark
 
@@ -31,7 +31,7 @@ def test_daily_queries_are_those_of_the_reference(built):
 
 
 def daily_rows(frame, actions, segments, days=DAYS, tasks=2):
-    return interactions_daily(daily_tables(frame, actions, segments, days, tasks), actions)
+    return interactions_daily(daily_tables(frame, actions, segments, DayBuckets(days, 2), tasks), actions)
 
 
 def events(spark, segments):
@@ -67,9 +67,14 @@ def test_a_day_depends_on_its_own_events_only(built):
     assert contents(whole.where("ds = '2024-02-29'")) == contents(alone)
 
 
-def test_a_table_is_of_one_day_which_its_bucket_tells(built):
+@pytest.mark.parametrize("buckets", [DayBuckets(DAYS, 1), DayBuckets(DAYS, 4), DayBuckets(DAYS, 2, 3, (QUERIES[0],))])
+def test_tables_say_of_which_day_and_which_queries_they_are(built, buckets):
     settings = built.config.events
-    for tasks in (2, 40):
-        tables = daily_tables(built.lake().read(c.EVENTS), settings.actions, settings.segments, DAYS, tasks)
-        for row in tables.select(ds_of(DAYS, tasks).alias("ds"), TABLE).collect():
-            assert set(pa.ipc.open_stream(row[TABLE]).read_all()["ds"].to_pylist()) == {row.ds}
+    tables = daily_tables(built.lake().read(c.EVENTS), settings.actions, settings.segments, buckets, 2)
+    found = []
+    for row in tables.select(*buckets.columns(), TABLE).collect():
+        table = pa.ipc.open_stream(row[TABLE]).read_all()
+        assert set(table["ds"].to_pylist()) == {row.ds}
+        assert set((hashed(table, ["query_key"]) % row.buckets).tolist()) == {row.bucket}
+        found += [(one["ds"], *(one[name] for name in c.PAIR_KEY)) for one in table.to_pylist()]
+    assert sorted(found) == sorted(reference.daily_pairs(built.events, built.config))

@@ -1,15 +1,16 @@
 """Spreading a query over tasks changes no row."""
 
-import pyarrow as pa
 import pytest
 
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
+from etl.exchange import Tasks
+from etl.partials import DayBuckets
 from etl.priors import priors
-from etl.skew import query_bucket, size_of
+from etl.skew import day_buckets, size_of
 from etl.tiles import covers
-from etl.windows import Tasks, plain_rows, windowed
-from tests.etl.logs import contents, small_config
+from etl.windows import plain_rows, windowed
+from tests.etl.logs import DAYS, contents, small_config
 from tests.etl.test_interactions import assert_same_rows, tables_of_days
 
 pytestmark = pytest.mark.spark
@@ -45,10 +46,10 @@ def test_the_size_is_the_number_of_events(built):
     assert size_of(lake.read(c.QUERIES_DAILY).limit(0), ASKED, built.config, tasks=4).events == 0
 
 
-def test_each_item_of_a_heavy_query_has_one_bucket_and_any_other_query_one_for_all():
-    rows = pa.table({"query_key": ["q", "q", "q", "r", "r", "r"], "item_id": list("abcabc")})
-    heavy = query_bucket(rows, ["q"], 1000).tolist()
-    assert len(set(heavy[:3])) == 3
-    assert len(set(heavy[3:])) == 1
-    assert query_bucket(rows.take([5, 2]), ["q"], 1000).tolist() == [heavy[5], heavy[2]]
-    assert len(set(query_bucket(rows, [], 1000).tolist())) == 2
+def test_a_day_with_a_heavy_query_is_cut_by_its_items_too(built):
+    events = built.lake().read(c.EVENTS)
+    assert day_buckets(events, DAYS, tasks=4) == DayBuckets(DAYS, 1)
+    heavy = day_buckets(events, DAYS, tasks=4, least=3)
+    assert heavy.items == 4
+    assert heavy.heavy
+    assert day_buckets(events.limit(0), DAYS, tasks=4) == DayBuckets(DAYS, 1)

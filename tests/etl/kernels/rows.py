@@ -9,7 +9,7 @@ import pyarrow as pa
 from etl.config import EtlConfig
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
-from etl.kernels.pairs import PART
+from etl.kernels.blobs import PART
 from etl.kernels.rates import Priors, rates_of
 from etl.kernels.tables import Figures, tile_of, windows_of, with_decays
 from etl.tiles import covers
