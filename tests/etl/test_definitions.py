@@ -62,10 +62,11 @@ def test_the_first_half_life_ranks_so_its_place_counts():
     assert hashed(14, 30) != hashed(30, 14)
 
 
-def test_families_change_the_windows_but_not_what_they_are_made_from():
-    base = EtlConfig(export=ExportConfig(cross_families=("cnt",)))
-    fewer = dataclasses.replace(base, interactions=dataclasses.replace(base.interactions, families=("cnt",)))
-    assert {t for t in TABLES if definition_hash(t, base) != definition_hash(t, fewer)} == {c.INTERACTIONS}
+def test_families_change_the_windows_and_sketches_the_tiles_that_hold_them():
+    base = small_config()
+    for families, changed in {("cnt", "users"): {c.INTERACTIONS}, ("cnt",): {c.INTERACTIONS, *TILES}}.items():
+        fewer = dataclasses.replace(base, interactions=dataclasses.replace(base.interactions, families=families))
+        assert {t for t in TABLES if definition_hash(t, base) != definition_hash(t, fewer)} == changed
 
 
 def test_only_the_ranking_heads_actions_count():
