@@ -63,7 +63,7 @@ def test_the_first_half_life_ranks_so_its_place_counts():
 
 
 def test_families_change_the_windows_and_sketches_the_tiles_that_hold_them():
-    base = small_config()
+    base = EtlConfig(export=ExportConfig(cross_families=("cnt",)))
     for families, changed in {("cnt", "users"): {c.INTERACTIONS}, ("cnt",): {c.INTERACTIONS, *TILES}}.items():
         fewer = dataclasses.replace(base, interactions=dataclasses.replace(base.interactions, families=families))
         assert {t for t in TABLES if definition_hash(t, base) != definition_hash(t, fewer)} == changed
