@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from etl.contract.columns import IMPRESSION
 
 #: Families of columns of ``interactions``.
-FAMILIES = ("cnt", "share", "rate", "decay", "users")
+FAMILIES = ("cnt", "share", "rate", "decay", "users", "coec", "fresh")
+#: Those that are there unless a configuration says otherwise.
+USUAL_FAMILIES = FAMILIES[:5]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 
@@ -63,8 +65,11 @@ class InteractionsConfig:
     """Keep the best items of a query by decayed engagement; 0 keeps all."""
     lag_days: int = 0
     """A label of day D reads interactions of D-1-lag_days."""
-    families: tuple[str, ...] = FAMILIES
-    """Which columns the table has: what is written is what costs."""
+    families: tuple[str, ...] = USUAL_FAMILIES
+    """Which columns the table has: what is written is what costs. Beside the usual ones coec (actions over expected
+    actions, without the position's part) and fresh (shares among a query's fresh items)."""
+    fresh_days: int = 30
+    """An item is fresh for so many days after the longest window first saw it."""
     rate_prior_impressions: float | None = None
     """Impressions that the next coarser level is worth in a smoothed rate; null: estimated from the log, per action."""
     days_per_job: int = 7
@@ -84,12 +89,20 @@ class InteractionsConfig:
             raise ValueError(f"families needs some of {', '.join(FAMILIES)}, each once")
         if "rate" in self.families and "cnt" not in self.families:
             raise ValueError("families: rate needs cnt, which the rates of unseen pairs are found from")
+        if self.fresh_days < 1:
+            raise ValueError("fresh_days must be 1 or more")
         if self.rate_prior_impressions is not None and self.rate_prior_impressions <= 0:
             raise ValueError("rate_prior_impressions must be above 0, or a pair without impressions has no rate")
 
     @property
     def longest_days(self) -> int:
         return max(self.windows_days)
+
+    @property
+    def edges_days(self) -> tuple[int, ...]:
+        """The windows, and what else a sum of whole parts has to end at."""
+        fresh = "fresh" in self.families and self.fresh_days < self.longest_days
+        return tuple(sorted({*self.windows_days, *([self.fresh_days] if fresh else [])}))
 
     @property
     def counts_users(self) -> bool:

@@ -19,7 +19,7 @@ def _events(config: EtlConfig) -> object:
 
 
 def _daily(config: EtlConfig) -> object:
-    return [1, sorted(config.events.actions), sorted(config.events.segments)]
+    return [2, sorted(config.events.actions), sorted(config.events.segments), "coec" in config.interactions.families]
 
 
 def _tiles(config: EtlConfig) -> object:
@@ -31,7 +31,8 @@ def _interactions(config: EtlConfig) -> object:
     windows = [sorted(settings.windows_days), sorted(settings.half_lives_days), sorted(settings.families)]
     # The first half-life and the ranking head's actions choose the top items.
     ranking = [settings.half_lives_days[0], sorted(config.engagement_actions), settings.top_items_per_query]
-    return [3, _tiles(config), windows, ranking, settings.min_users, settings.rate_prior_impressions]
+    fresh = settings.fresh_days if "fresh" in settings.families else None
+    return [4, _tiles(config), windows, ranking, settings.min_users, settings.rate_prior_impressions, fresh]
 
 
 _DEFINITIONS: dict[str, Callable[[EtlConfig], object]] = {

@@ -18,6 +18,7 @@ from etl.lake import Lake
 from etl.partials import daily_tables, interactions_daily, queries_daily
 from etl.parts import BUCKETS, looked_up, tables_of_parts
 from etl.plan import DERIVED, FRESH, TILES, Step, plan, read_history, require_written
+from etl.positions import position_priors
 from etl.priors import priors
 from etl.quality.gate import gate
 from etl.quality.interactions import profile_of_tables
@@ -101,11 +102,13 @@ def _partials(lake: Lake, config: EtlConfig, job: Job, keep: Cached) -> list[lis
     for days in job[c.INTERACTIONS_DAILY]:
         events = lake.read(c.EVENTS, days)
         buckets = day_buckets(events, days, lake.tasks)
-        tables = keep(daily_tables(events, actions, segments, buckets, lake.tasks))
+        positions = position_priors(events, actions) if "coec" in config.interactions.families else None
+        tables = keep(daily_tables(events, actions, segments, buckets, lake.tasks, positions))
         of_day = tables.select(*buckets.columns(), TABLE)
         # The working copy first: whoever sees the newer partial finds it.
         pairs.append(Output(table_of(1), of_day, days, c.PAIR_KEY, placed=True))
-        pairs.append(Output(c.INTERACTIONS_DAILY, interactions_daily(tables, actions), days, c.PAIR_KEY, placed=True))
+        daily = interactions_daily(tables, actions, expected=positions is not None)
+        pairs.append(Output(c.INTERACTIONS_DAILY, daily, days, c.PAIR_KEY, placed=True))
     for days in job[c.QUERIES_DAILY]:
         frame = queries_daily(lake.read(c.EVENTS, days), actions, segments)
         queries.append(Output(c.QUERIES_DAILY, frame, days, c.QUERY_KEY))
@@ -158,9 +161,9 @@ def _windows(lake: Lake, config: EtlConfig, days: DateRange, keep: Cached) -> li
 
 def _window_tables(lake: Lake, config: EtlConfig, days: DateRange) -> DataFrame:
     settings = config.interactions
-    parts = covers(days, settings.windows_days)
+    parts = covers(days, settings.edges_days)
     reach, before = days.widen(before=settings.longest_days - 1), None
-    if "rate" in settings.families:
+    if {"rate", "coec"} & set(settings.families):
         before = priors(lake.read(c.INTERACTIONS_DAILY, reach), days, config.events.actions, settings)
     size = size_of(lake.read(c.QUERIES_DAILY, reach), days, config, lake.tasks)
     spread = Tasks.of(lake.tasks, size.events)

@@ -18,7 +18,7 @@ from etl.contract.dates import DateRange, day_number
 from etl.exchange import Tasks, gathered, rows_of, scattered
 from etl.kernels.blobs import BUCKET, hashed
 from etl.kernels.codes import Ints, codes_of
-from etl.kernels.daily import USER, daily_of, segment_column
+from etl.kernels.daily import USER, PositionPriors, acted, daily_of, segment_column
 from etl.parts import BUCKETS
 
 
@@ -55,27 +55,30 @@ class DayBuckets:
 
 
 def daily_tables(
-    events: DataFrame, actions: Sequence[str], segments: Sequence[str], buckets: DayBuckets, tasks: int
-) -> DataFrame:
-    """The rows of ``interactions_daily`` as tables (see etl.exchange), each of whole pairs of one ds."""
+    events: DataFrame, actions: Sequence[str], segments: Sequence[str], buckets: DayBuckets, tasks: int,
+    positions: PositionPriors | None = None,
+) -> DataFrame:  # fmt: skip
+    """The rows of ``interactions_daily`` as tables (see etl.exchange), each of whole pairs of one ds.
+
+    With ``positions`` of the same days, the actions that they let expect as well.
+    """
     own = [F.col("segments")[name].alias(segment_column(name)) for name in segments]
     user = F.xxhash64("user_id").alias(USER)
-    plain = _known(events, actions).select("ds", "query_key", "item_id", "action", user, *own)
+    plain = _known(events, actions).select("ds", "query_key", "item_id", "action", "position", user, *own)
 
     def count(table: pa.Table) -> Iterable[tuple[int, pa.Table]]:
-        return [(0, daily_of(table, actions, segments))]
+        return [(0, daily_of(table, actions, segments, positions))]
 
     return gathered(scattered(plain, buckets.place), count, Tasks(tasks, len(buckets)))
 
 
-def interactions_daily(tables: DataFrame, actions: Sequence[str]) -> DataFrame:
-    """(ds, query_key, item_id, segment_name, segment_value) -> ``<action>_cnt``, a sketch of the distinct users."""
-    return rows_of(tables, daily_columns(actions))
-
-
-def daily_columns(actions: Sequence[str]) -> dict[str, str]:
-    counts = dict.fromkeys(map(c.count, actions), "bigint")
-    return dict.fromkeys(("ds", *c.PAIR_KEY), "string") | counts | {c.USERS_SKETCH: "array<bigint>"}
+def interactions_daily(tables: DataFrame, actions: Sequence[str], expected: bool = False) -> DataFrame:
+    """(ds, query_key, item_id, segment_name, segment_value) -> ``<action>_cnt``, a sketch of the distinct users;
+    ``<action>_expected`` where ``expected``."""
+    names = [*map(c.count, actions), *(map(c.expected, acted(actions)) if expected else ())]
+    counts = dict.fromkeys(names, "bigint")
+    keys = dict.fromkeys(("ds", *c.PAIR_KEY), "string")
+    return rows_of(tables, keys | counts | {c.USERS_SKETCH: "array<bigint>"})
 
 
 def queries_daily(events: DataFrame, actions: Sequence[str], segments: Sequence[str]) -> DataFrame:

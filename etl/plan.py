@@ -61,7 +61,7 @@ def plan(history: History, config: EtlConfig, days: DateRange, again: bool = Fal
     them. The days before them, that their windows reach back to, appear where they were ingested; tiles appear where
     a window that is not fresh reads them. ``again`` is for windows that are to be built whatever their state.
     """
-    windows = config.interactions.windows_days
+    edges = config.interactions.edges_days
     before = config.interactions.longest_days - 1
     reach = days.widen(before)
     ingested = history.get(c.EVENTS, {})
@@ -72,7 +72,7 @@ def plan(history: History, config: EtlConfig, days: DateRange, again: bool = Fal
     ends = [_judge(c.INTERACTIONS, span, history, config, steps) for span in spans]
     if again:
         ends = [replace(step, state=STALE, reason="asked for") if step.state == FRESH else step for step in ends]
-    parts = {part for step in ends if step.state != FRESH for part in cover(step.ds, windows) if len(part) > 1}
+    parts = {part for step in ends if step.state != FRESH for part in cover(step.ds, edges) if len(part) > 1}
     for length, table in zip(TILE_DAYS[1:], TILES, strict=True):
         whole = sorted((part for part in parts if len(part) == length), key=lambda part: part.start)
         steps += [_judge(table, part, history, config, steps) for part in whole]

@@ -65,6 +65,16 @@ _PROFILES = {
         "spark.executor.resource.gpu.amount": "1",
         "spark.task.resource.gpu.amount": "1",
     },
+    # Unmeasured: nobody has run it yet. The kernels of the interaction tables stay on the CPU; scans and joins move.
+    "rapids": {
+        "spark.jars.packages": f"{DELTA_PACKAGE},com.nvidia:rapids-4-spark_2.13:26.08.1",
+        "spark.plugins": "com.nvidia.spark.SQLPlugin",
+        "spark.rapids.sql.enabled": "true",
+        "spark.rapids.sql.concurrentGpuTasks": "2",
+        "spark.sql.adaptive.enabled": "true",
+        "spark.executor.resource.gpu.amount": "1",
+        "spark.task.resource.gpu.amount": "0.25",
+    },
 }
 
 

@@ -12,7 +12,9 @@ from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.exchange import Tasks, by_hash, gathered, rows_of, scattered
 from etl.kernels.blobs import PART
-from etl.kernels.rates import Priors, rates_of
+from etl.kernels.daily import acted
+from etl.kernels.fresh import with_fresh, with_fresh_shares
+from etl.kernels.rates import Priors, kept_rows, rates_of
 from etl.kernels.tables import ENGAGEMENT, Figures, Support, tile_of, windows_of, with_decays
 from etl.parts import routed
 from etl.skew import Heavy, best_of_heavy
@@ -21,8 +23,13 @@ from etl.skew import Heavy, best_of_heavy
 def tile_figures(config: EtlConfig) -> Figures:
     """What windows need of a tile of several days; sketches are most of its bytes."""
     settings = config.interactions
-    windows, users = tuple(sorted(settings.windows_days)), settings.counts_users
-    return Figures(config.events.actions, windows, settings.half_lives_days, shares=False, users=users)
+    return Figures(
+        config.events.actions,
+        tuple(sorted(settings.windows_days)),
+        settings.half_lives_days,
+        users=settings.counts_users,
+        debiased="coec" in settings.families,
+    )
 
 
 def window_figures(config: EtlConfig) -> Figures:
@@ -33,6 +40,8 @@ def window_figures(config: EtlConfig) -> Figures:
         tile_figures(config),
         half_lives_days=settings.half_lives_days if "decay" in settings.families else ranked,
         shares="share" in settings.families,
+        rates="rate" in settings.families,
+        fresh_days=settings.fresh_days if "fresh" in settings.families else None,
     )
 
 
@@ -65,8 +74,10 @@ def family_columns(family: str, config: EtlConfig) -> list[str]:
         return [c.window_users(days) for days in settings.windows_days]
     if family == "decay":
         return [c.decayed(action, half_life) for action in actions for half_life in settings.half_lives_days]
-    name = {"cnt": c.window_count, "share": c.window_share, "rate": c.window_rate}[family]
-    return [name(action, days) for action in actions for days in settings.windows_days]
+    named = {"cnt": c.window_count, "share": c.window_share, "rate": c.window_rate, "coec": c.window_debiased,
+             "fresh": c.window_fresh_share}[family]  # fmt: skip
+    of = acted(actions) if family == "coec" else actions
+    return [named(action, days) for action in of for days in settings.windows_days]
 
 
 def windowed(
@@ -75,8 +86,8 @@ def windowed(
 ) -> DataFrame:  # fmt: skip
     """The rows of ``interactions`` of ``days`` as tables (see etl.exchange), each of whole queries unless ``heavy``.
 
-    ``tables`` are those of ``parts``, which cover the windows (see etl.parts). ``priors`` are needed for rates, None
-    without that family.
+    ``tables`` are those of ``parts``, which cover the windows (see etl.parts). ``priors`` are needed for rates and
+    coec, None without these families.
     """
     figures, support = window_figures(config), support_of(config)
     totals = None if heavy is None else heavy.totals
@@ -87,11 +98,11 @@ def windowed(
 
     found = routed(tables, tasks.buckets, queries)
     shape = partial(_of_part, figures, parts)
-    if priors is None:
-        found = gathered(found, add_up, tasks, shape=shape)
+    if figures.across_items:
+        by_item = gathered(found, add_up, tasks, by_hash(tasks.buckets, "item_id"), shape)
+        found = _across_items(by_item, priors, config, tasks)
     else:
-        found = gathered(found, add_up, tasks, by_hash(tasks.buckets, "item_id"), shape)
-        found = _rated(found, priors, config, tasks)
+        found = gathered(found, add_up, tasks, shape=shape)
     return found if heavy is None else _without_surplus(found, heavy, config, tasks)
 
 
@@ -129,18 +140,23 @@ def _of_part(figures: Figures, parts: Sequence[DateRange], place: int, table: pa
     return rows.append_column(PART, pa.array([place] * rows.num_rows, pa.int32()))
 
 
-def _rated(tables: DataFrame, priors: Priors, config: EtlConfig, tasks: Tasks) -> DataFrame:
-    """Add the rates, whose words need every query of an item; then bring the queries together again."""
+def _across_items(tables: DataFrame, priors: Priors | None, config: EtlConfig, tasks: Tasks) -> DataFrame:
+    """Add what needs every query of an item, by item; then bring the queries together again."""
     figures = window_figures(config)
+    fresh = figures.fresh_days is not None
 
-    def smooth(table: pa.Table) -> Iterable[tuple[int, pa.Table]]:
-        return [(0, rates_of(table, figures.actions, figures.windows_days, priors))]
+    def of_items(table: pa.Table) -> Iterable[tuple[int, pa.Table]]:
+        if figures.rates and priors is not None:
+            table = rates_of(table, figures.actions, figures.windows_days, priors)
+        return [(0, with_fresh(table) if fresh else kept_rows(table))]
 
-    def in_order(table: pa.Table) -> Iterable[tuple[int, pa.Table]]:
+    def of_queries(table: pa.Table) -> Iterable[tuple[int, pa.Table]]:
+        if fresh:
+            table = kept_rows(with_fresh_shares(table, figures.actions, figures.windows_days))
         return [(0, table.sort_by([(name, "ascending") for name in ("ds", *c.PAIR_KEY)]))]
 
-    rated = gathered(tables, smooth, tasks, by_hash(tasks.buckets, "query_key"))
-    return gathered(rated, in_order, tasks)
+    by_query = by_hash(tasks.buckets, "query_key")
+    return gathered(gathered(tables, of_items, tasks, by_query), of_queries, tasks)
 
 
 def _without_surplus(tables: DataFrame, heavy: Heavy, config: EtlConfig, tasks: Tasks) -> DataFrame:

@@ -34,6 +34,11 @@ def count(action: str) -> str:
     return f"{action}_cnt"
 
 
+def expected(action: str) -> str:
+    """Of a day, in millionths: how often the action would have followed, were all items alike at their positions."""
+    return f"{action}_expected"
+
+
 def window_count(action: str, days: int) -> str:
     return f"{action}_cnt_{days}d"
 
@@ -46,6 +51,16 @@ def window_share(action: str, days: int) -> str:
 def window_rate(action: str, days: int) -> str:
     """Smoothed actions per impression."""
     return f"{action}_rate_{days}d"
+
+
+def window_debiased(action: str, days: int) -> str:
+    """Actions over expected actions, what the position alone explains divided out."""
+    return f"{action}_coec_{days}d"
+
+
+def window_fresh_share(action: str, days: int) -> str:
+    """A fresh item's share among its query's fresh items."""
+    return f"{action}_fresh_share_{days}d"
 
 
 def decayed(action: str, half_life_days: int) -> str:

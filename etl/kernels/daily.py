@@ -1,7 +1,8 @@
 """Events to daily partials: counts of each day's pairs per segment, and the sketch of their users."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,15 @@ from etl.kernels.users import MAX_HASHES
 
 #: Columns of events as this kernel takes them: the user's 64-bit hash, and one column per segment, null without it.
 USER = "user"
+
+
+MILLION = 1_000_000
+
+#: Where an impression says nothing of its position.
+NO_POSITION = -1
+
+PositionPriors: TypeAlias = Mapping[tuple[str, int], Sequence[int]]
+"""(ds, position) -> for each action but impressions how many follow a million impressions there."""
 
 
 def segment_column(name: str) -> str:
@@ -30,10 +40,14 @@ class _Seen:
     values: pa.Array
 
 
-def daily_of(events: pa.Table, actions: Sequence[str], segments: Sequence[str], size: int = MAX_HASHES) -> pa.Table:
+def daily_of(
+    events: pa.Table, actions: Sequence[str], segments: Sequence[str], positions: PositionPriors | None = None,
+    size: int = MAX_HASHES,
+) -> pa.Table:  # fmt: skip
     """Rows of ``interactions_daily`` of the pairs of ``events``, which holds each of them whole.
 
-    ``events``: ds, query_key, item_id, action (one of ``actions``), ``user`` (int64) and a column per segment.
+    ``events``: ds, query_key, item_id, action (one of ``actions``), position (null where unknown), ``user`` (int64)
+    and a column per segment. With ``positions``, also how often each action could be expected.
     """
     seen = _by_segment(events, segments)
     codes, values = zip(*(codes_of(events[name]) for name in ("ds", "query_key", "item_id")), strict=True)
@@ -53,7 +67,31 @@ def daily_of(events: pa.Table, actions: Sequence[str], segments: Sequence[str], 
     }
     keys |= {"segment_name": seen.names.take(segment), "segment_value": seen.values.take(segment)}
     figures = {c.count(action): pa.array(counts[:, place]) for place, action in enumerate(actions)}
+    if positions is not None:
+        figures |= _expected(events, actions, positions, event, group, rows)
     return pa.table({**keys, **figures, c.USERS_SKETCH: _sketches(group, user, rows, size)})
+
+
+def acted(actions: Sequence[str]) -> list[str]:
+    """The actions that may follow an impression."""
+    return [action for action in actions if action != c.IMPRESSION]
+
+
+def _expected(
+    events: pa.Table, actions: Sequence[str], positions: PositionPriors, event: Ints, group: Ints, rows: int
+) -> dict[str, pa.Array]:
+    """Millionths of each action, summed over a group's impressions: whole numbers, in any order the same."""
+    shown = pc.equal(events["action"], c.IMPRESSION).to_numpy()
+    ds, days = codes_of(events["ds"])
+    position, known = codes_of(events["position"].cast(pa.int64()).fill_null(NO_POSITION))
+    cells = [[positions.get((day, place), ()) for place in known.to_pylist()] for day in days.to_pylist()]
+    figures = {}
+    for number, action in enumerate(acted(actions)):
+        table = np.array([[cell[number] if cell else 0 for cell in row] for row in cells], dtype=np.int64)
+        each = np.where(shown, table[ds, position], 0) if events.num_rows else np.zeros(0, dtype=np.int64)
+        sums = np.bincount(group, weights=each[event], minlength=rows)
+        figures[c.expected(action)] = pa.array(sums.astype(np.int64))
+    return figures
 
 
 def _by_segment(events: pa.Table, segments: Sequence[str]) -> _Seen:

@@ -42,20 +42,24 @@ def pulled(done: Ints, shown: Ints, parent: Floats, strength: Floats) -> Floats:
 
 
 def rates_of(table: pa.Table, actions: Sequence[str], windows_days: Sequence[int], priors: Priors) -> pa.Table:
-    """The kept rows of ``table``, which holds all pairs of its items, with their rates (N, A, W) in column names."""
+    """The rows of ``table``, which holds all pairs of its items, with their rates (N, A, W) in column names."""
     ds, days = codes_of(table["ds"])
     counts = _cells(table, actions, windows_days)
-    kept = np.flatnonzero(table[KEPT].to_numpy())
     if c.IMPRESSION in actions:
         strength = np.stack([priors.strength[day] for day in days.to_pylist()])[ds]
-        rates = _chain(table, ds, counts, actions.index(c.IMPRESSION), strength)[kept]
+        rates = _chain(table, ds, counts, actions.index(c.IMPRESSION), strength)
     else:
-        rates = np.zeros((len(kept), *counts.shape[1:]))
-    rows = table.drop_columns([QUERY_RATE, KEPT]).take(kept)
+        rates = np.zeros(counts.shape)
+    rows = table.drop_columns([QUERY_RATE])
     for place, action in enumerate(actions):
         for window, days_ in enumerate(windows_days):
             rows = rows.append_column(c.window_rate(action, days_), pa.array(rates[:, place, window]))
     return rows
+
+
+def kept_rows(table: pa.Table) -> pa.Table:
+    """The rows of the windowed table, without those that only others needed."""
+    return table.filter(table[KEPT]).drop_columns([KEPT])
 
 
 def _cells(table: pa.Table, actions: Sequence[str], windows_days: Sequence[int]) -> Ints:

@@ -11,11 +11,13 @@ import pyarrow.compute as pc
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.kernels.codes import Floats, Ints
+from etl.kernels.daily import MILLION, acted
+from etl.kernels.fresh import OLD
 from etl.kernels.pairs import Entries, Pairs, entries_of
 from etl.kernels.rates import KEPT, QUERY_RATE, Priors, pulled
 from etl.kernels.support import best_items
 from etl.kernels.users import hashes_of, merged_sketches, users_by_window
-from etl.kernels.windows import Reach, decayed_sum, seen, window_counts
+from etl.kernels.windows import Reach, decayed_sum, seen, seen_before, window_counts
 from etl.tiles import cover
 
 HeavyTotals: TypeAlias = dict[tuple[str, str, str, str], Ints]
@@ -31,14 +33,29 @@ class Figures:
     actions: tuple[str, ...]
     windows_days: tuple[int, ...]
     half_lives_days: tuple[int, ...]
-    shares: bool
-    users: bool
+    shares: bool = False
+    users: bool = False
+    rates: bool = False
+    debiased: bool = False
+    fresh_days: int | None = None
 
     @property
     def columns(self) -> list[str]:
         """The columns of partials that they are summed from."""
         sketch = [c.USERS_SKETCH] if self.users else []
-        return [*map(c.count, self.actions), *self.decays, *sketch]
+        expected = [c.expected(action) for action in acted(self.actions)] if self.debiased else []
+        return [*map(c.count, self.actions), *expected, *self.decays, *sketch]
+
+    @property
+    def across_items(self) -> bool:
+        """Whether a pair's row needs what other queries have of its item."""
+        return self.rates or self.fresh_days is not None
+
+    @property
+    def edges_days(self) -> list[int]:
+        """What sums of whole parts end at, as etl.config has it."""
+        fresh = self.fresh_days is not None and self.fresh_days < max(self.windows_days)
+        return sorted({*self.windows_days, *([self.fresh_days] if fresh and self.fresh_days else [])})
 
     @property
     def decays(self) -> list[str]:
@@ -63,13 +80,15 @@ def windows_of(
 
     Rows of ``table`` are of ``parts``, which stand in the order of time, and come in any order.
 
-    With ``priors`` all pairs come, kept or not, with what etl.kernels.rates goes on from. Queries in ``heavy`` may be
-    there in part: their totals are given, and ``engagement`` comes with each row, to choose their best items by.
+    Where a row needs what other queries have of its item, all pairs come, kept or not, with what etl.kernels.rates and
+    etl.kernels.fresh go on from. ``priors`` are for rates and for what is without the position's part. Queries in
+    ``heavy`` may be there in part: their totals are given, and ``engagement`` comes with each row, to choose their best
+    items by.
     """
     entries = entries_of(table, len(parts), figures.columns)
     windows = sorted(figures.windows_days)
     for ds in days:
-        reach = Reach.of(parts, cover(ds, windows), ds, windows)
+        reach = Reach.of(parts, cover(ds, figures.edges_days), ds, windows)
         yield _rows(entries, reach, ds, figures, support, priors, heavy or {})
 
 
@@ -88,6 +107,8 @@ def _rows(
     for action in figures.actions:
         for half_life in figures.half_lives_days:
             values[c.decayed(action, half_life)] = decayed_sum(entries, reach, action, half_life)
+    if figures.debiased and priors is not None:
+        values |= _debiased(entries, reach, ds, counts, figures, priors)
     known = seen(entries, reach)
     kept = known.copy()
     if figures.users:
@@ -98,10 +119,14 @@ def _rows(
     for name in support.engagement:
         engagement += values[name]
     kept = best_items(pairs, engagement, kept, support.top_items)
-    chosen = np.flatnonzero(kept if priors is None else known)
+    chosen = np.flatnonzero(known if figures.across_items else kept)
     columns = {name: pa.array(column[chosen]) for name, column in values.items()}
-    if priors is not None:
-        columns |= {KEPT: pa.array(kept[chosen]), QUERY_RATE: _query_rates(pairs, totals, ds, priors, figures, chosen)}
+    if figures.across_items:
+        columns[KEPT] = pa.array(kept[chosen])
+    if figures.rates and priors is not None:
+        columns[QUERY_RATE] = _query_rates(pairs, totals, ds, priors, figures, chosen)
+    if figures.fresh_days is not None:
+        columns[OLD] = pa.array(seen_before(entries, reach, figures.fresh_days)[chosen])
     if heavy:
         columns[ENGAGEMENT] = pa.array(engagement[chosen])
     return pa.table({"ds": pa.array([ds] * len(chosen), pa.string()), **pairs.columns(chosen), **columns})
@@ -114,6 +139,22 @@ def _cells(name: Callable[[str, int], str], values: Any, figures: Figures) -> di
         for row, action in enumerate(figures.actions)
         for column, days in enumerate(sorted(figures.windows_days))
     }
+
+
+def _debiased(
+    entries: Entries, reach: Reach, ds: str, counts: Ints, figures: Figures, priors: Priors
+) -> dict[str, Floats]:
+    """Actions over expected ones, pulled towards 1 as if ``strength`` more impressions had gone as all others do."""
+    values: dict[str, Floats] = {}
+    for action in acted(figures.actions):
+        place = figures.actions.index(action)
+        expected = window_counts(entries, reach, c.expected(action)) / MILLION
+        usual = priors.strength[ds][place] * priors.rate[ds][place]
+        done = counts[:, place] + usual
+        ratio = np.divide(done, expected + usual, out=np.ones(done.shape), where=expected + usual > 0)
+        values |= {c.window_debiased(action, days): ratio[:, window]
+                   for window, days in enumerate(sorted(figures.windows_days))}  # fmt: skip
+    return values
 
 
 def _by_owner(pairs: Pairs, counts: Ints) -> Ints:
@@ -149,8 +190,10 @@ def tile_of(table: pa.Table, days: DateRange, figures: Figures) -> pa.Table:
     entries = entries_of(table, len(parts), figures.columns)
     reach, pairs = Reach.of(parts, parts, days.end, [len(days)]), entries.pairs
     values: dict[str, pa.Array] = {}
+    for name in figures.columns:
+        if name not in figures.decays and name != c.USERS_SKETCH:
+            values[name] = pa.array(window_counts(entries, reach, name)[:, 0])
     for action in figures.actions:
-        values[c.count(action)] = pa.array(window_counts(entries, reach, c.count(action))[:, 0])
         for half_life in figures.half_lives_days:
             values[c.decayed(action, half_life)] = pa.array(decayed_sum(entries, reach, action, half_life))
     if figures.users:

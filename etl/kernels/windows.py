@@ -46,6 +46,12 @@ def seen(entries: Entries, reach: Reach) -> npt.NDArray[np.bool_]:
     return _by_ring(entries, reach, None).max(axis=1, initial=0) > 0
 
 
+def seen_before(entries: Entries, reach: Reach, days: int) -> npt.NDArray[np.bool_]:
+    """(P,) whether the longest window holds anything of the pair that is ``days`` old or older."""
+    old = (reach.ring < reach.windows) & (reach.age >= days)
+    return np.bincount(entries.pair, weights=old[entries.part], minlength=len(entries.pairs)) > 0
+
+
 def decayed_sum(entries: Entries, reach: Reach, action: str, half_life_days: int) -> Floats:
     """(P,) sum of count * 0.5^(age_days / half_life_days) from the same sums of each part, as of its last day."""
     weight = np.where(reach.ring < reach.windows, 0.5 ** (np.maximum(reach.age, 0) / half_life_days), 0.0)

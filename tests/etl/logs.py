@@ -9,7 +9,7 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 
 from etl.config import (
-    FAMILIES,
+    USUAL_FAMILIES,
     EtlConfig,
     EventsConfig,
     ExportConfig,
@@ -70,7 +70,7 @@ def small_config(
         interactions=InteractionsConfig(**settings),
         items=ItemsConfig(text=("title", "brand"), categories=("brand",), numerics=("price",), dense=("vector",)),
         heads=(HeadConfig("engagement", ("click", "purchase"), 20.0), HeadConfig("purchase", ("purchase",))),
-        export=ExportConfig(history_days=4, cross_families=interactions.get("families", FAMILIES)),
+        export=ExportConfig(history_days=4, cross_families=interactions.get("families", USUAL_FAMILIES)),
     )
 
 

@@ -118,14 +118,51 @@ def segments_of(event: Event, config: EtlConfig) -> list[tuple[str, str]]:
 def daily_pairs(events: Iterable[Event], config: EtlConfig) -> dict[tuple[str, ...], dict[str, Any]]:
     """(ds, query_key, item_id, segment_name, segment_value) -> counts per action, the set of users."""
     rows: dict[tuple[str, ...], dict[str, Any]] = {}
+    expected = expectations(events, config) if "coec" in config.interactions.families else None
     for event in events:
         for segment in segments_of(event, config):
             key = (event["ds"], event["query_key"], event["item_id"], *segment)
             empty = {f"{action}_cnt": 0 for action in config.events.actions} | {"users": set()}
+            if expected is not None:
+                empty |= {f"{action}_expected": 0 for action in acted(config)}
             row = rows.setdefault(key, empty)
             row[f"{event['action']}_cnt"] += 1
+            if expected is not None and event["action"] == "impression":
+                for action in acted(config):
+                    row[f"{action}_expected"] += expected[event["ds"], event["position"], action]
             row["users"].add(event["user_id"])
     return rows
+
+
+def acted(config: EtlConfig) -> list[str]:
+    return [action for action in config.events.actions if action != "impression"]
+
+
+def expectations(events: Iterable[Event], config: EtlConfig) -> dict[tuple[str, int | None, str], int]:
+    """(ds, position, action) -> of a million impressions there how many it follows, pulled to the day's rate."""
+    shown: dict[tuple[str, str, str], list[Event]] = defaultdict(list)
+    for event in events:
+        shown[event["ds"], event["request_id"], event["item_id"]].append(event)
+    counts: Counter[tuple[str, int | None, str]] = Counter()
+    whole: Counter[tuple[str, str]] = Counter()
+    places = set()
+    for (ds, _, _), same in shown.items():
+        seen = [event["position"] for event in same if event["action"] == "impression"]
+        known = [place for place in seen if place is not None]
+        carried = [event["position"] for event in same if event["position"] is not None]
+        place = min(known or carried, default=None)
+        places.add((ds, place))
+        for event in same:
+            counts[ds, place, event["action"]] += 1
+            whole[ds, event["action"]] += 1
+    return {
+        (ds, place, action): (
+            1_000_000 * (counts[ds, place, action] * whole[ds, "impression"] + 100 * whole[ds, action])
+            // (whole[ds, "impression"] * (counts[ds, place, "impression"] + 100))
+            if whole[ds, "impression"] else 0
+        )
+        for ds, place in places for action in acted(config)
+    }  # fmt: skip
 
 
 def daily_queries(events: Iterable[Event], config: EtlConfig) -> dict[tuple[str, ...], dict[str, int]]:
@@ -225,10 +262,47 @@ def interactions(events: Sequence[Event], ds: str, config: EtlConfig) -> dict[Pa
                 row[f"{action}_share_{days}d"] = count / whole if whole else 0.0
                 row[f"{action}_rate_{days}d"] = rate(counts, key, action, settings.rate_prior_impressions)
             row[f"users_{days}d"] = len(counts.users.get(key, ()))
+        row |= debiased(events, ds, key, windows, config) if "coec" in settings.families else {}
+        row |= fresh_shares(events, ds, key, windows, config) if "fresh" in settings.families else {}
         for half, sums in decays.items():
             row |= {f"{action}_decay_hl{half}d": sums[(*key, action)] for action in actions}
         rows[key] = row
     return supported(rows, config)
+
+
+def debiased(
+    events: Sequence[Event], ds: str, key: PairKey, windows: Mapping[int, Counts], config: EtlConfig
+) -> dict[str, float]:
+    row = {}
+    for days, counts in windows.items():
+        expected: Counter[str] = Counter()
+        for (day, *pair), figures in daily_pairs(events, config).items():
+            if tuple(pair) == key and 0 <= (date.fromisoformat(ds) - date.fromisoformat(day)).days < days:
+                expected.update({action: figures[f"{action}_expected"] for action in acted(config)})
+        for action in acted(config):
+            shown = counts.total["impression"]
+            usual = config.interactions.rate_prior_impressions * (counts.total[action] / shown if shown else 0.0)
+            done, could = counts.pairs[(*key, action)] + usual, expected[action] / 1e6 + usual
+            row[f"{action}_coec_{days}d"] = done / could if could else 1.0
+    return row
+
+
+def fresh_shares(
+    events: Sequence[Event], ds: str, key: PairKey, windows: Mapping[int, Counts], config: EtlConfig
+) -> dict[str, float]:
+    settings = config.interactions
+    ages = defaultdict(list)
+    for event in events:
+        if 0 <= age_days(event, ds) < settings.longest_days:
+            ages[event["item_id"]].append(age_days(event, ds))
+    fresh = {item for item, found in ages.items() if max(found) < settings.fresh_days}
+    row = {}
+    for days, counts in windows.items():
+        for action in config.events.actions:
+            whole = sum(counts.pairs[(key[0], item, *key[2:], action)] for item in fresh)
+            own = counts.pairs[(*key, action)] if key[1] in fresh else 0
+            row[f"{action}_fresh_share_{days}d"] = own / whole if whole else 0.0
+    return row
 
 
 def decayed(events: Iterable[Event], ds: str, half_life: int, config: EtlConfig) -> dict[tuple[str, ...], float]:

@@ -1,10 +1,12 @@
 import pyarrow as pa
 import pytest
 
+from etl.config import FAMILIES
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.kernels.blobs import TABLE, hashed
 from etl.partials import DayBuckets, daily_tables, interactions_daily, queries_daily
+from etl.positions import position_priors
 from tests.etl import reference
 from tests.etl.logs import DAYS, QUERIES, contents, events_frame, raw_row, small_config
 
@@ -78,3 +80,21 @@ def test_tables_say_of_which_day_and_which_queries_they_are(built, buckets):
         assert set((hashed(table, ["query_key"]) % row.buckets).tolist()) == {row.bucket}
         found += [(one["ds"], *(one[name] for name in c.PAIR_KEY)) for one in table.to_pylist()]
     assert sorted(found) == sorted(reference.daily_pairs(built.events, built.config))
+
+
+def test_expected_actions_are_those_of_the_reference(built):
+    config = small_config(families=FAMILIES)
+    events, settings = built.lake().read(c.EVENTS), config.events
+    positions = position_priors(events, settings.actions)
+    buckets = DayBuckets(DAYS, 2)
+    tables = daily_tables(events, settings.actions, settings.segments, buckets, 2, positions)
+    expected = reference.daily_pairs(built.events, config)
+    rows = interactions_daily(tables, settings.actions, expected=True).collect()
+    found = {tuple(row[name] for name in ("ds", *c.PAIR_KEY)): row for row in rows}
+    assert found.keys() == expected.keys()
+    for key, row in expected.items():
+        assert {name: found[key][name] for name in row if name != "users"} == {
+            k: v for k, v in row.items() if k != "users"
+        }
+    assert {row.click_expected for row in rows} > {0}
+    assert position_priors(events, ["click"]) == {}

@@ -10,7 +10,8 @@ from etl.config import EtlConfig
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.kernels.blobs import PART
-from etl.kernels.rates import Priors, rates_of
+from etl.kernels.fresh import with_fresh, with_fresh_shares
+from etl.kernels.rates import Priors, kept_rows, rates_of
 from etl.kernels.tables import Figures, tile_of, windows_of, with_decays
 from etl.tiles import covers
 from etl.windows import support_of, tile_figures, window_figures
@@ -25,7 +26,7 @@ def daily_rows(events: Iterable[reference.Event], places: Mapping[str, int], con
         if ds in places:
             one: dict[str, Any] = dict(zip(c.PAIR_KEY, (query, item, name, value), strict=True))
             one |= {PART: places[ds]}
-            one |= {c.count(action): row[c.count(action)] for action in config.events.actions}
+            one |= {name: value for name, value in row.items() if name != "users"}
             rows.append(one | {c.USERS_SKETCH: sorted(map(hash, row["users"]))})
     plain = pa.schema([field for field in schema_of(figures) if field.name not in figures.decays])
     table = with_decays(pa.Table.from_pylist(rows, plain), figures)
@@ -53,7 +54,8 @@ def shuffled(table: pa.Table) -> pa.Table:
 
 
 def schema_of(figures: Figures) -> pa.Schema:
-    numbers = dict.fromkeys(map(c.count, figures.actions), pa.int64()) | dict.fromkeys(figures.decays, pa.float64())
+    whole = [name for name in figures.columns if name not in (*figures.decays, c.USERS_SKETCH)]
+    numbers = dict.fromkeys(whole, pa.int64()) | dict.fromkeys(figures.decays, pa.float64())
     keys = dict.fromkeys(c.PAIR_KEY, pa.string()) | {PART: pa.int32()}
     return pa.schema(keys | numbers | {c.USERS_SKETCH: pa.list_(pa.int64())})
 
@@ -63,10 +65,13 @@ def windows(
 ) -> list[dict[str, Any]]:
     """The rows of ``interactions`` of ``days``, through tiles and all; with ``priors``, rates too."""
     settings = config.interactions
-    parts = covers(days, settings.windows_days)
+    parts = covers(days, settings.edges_days)
     rows = part_rows(events, parts, config)
     tables = list(windows_of(rows, parts, days, window_figures(config), support_of(config), priors))
     if priors is not None:
         whole = pa.concat_tables(tables)
-        tables = [rates_of(whole, config.events.actions, sorted(settings.windows_days), priors)]
+        table = rates_of(whole, config.events.actions, sorted(settings.windows_days), priors)
+        if "fresh" in settings.families:
+            table = with_fresh_shares(with_fresh(table), config.events.actions, sorted(settings.windows_days))
+        tables = [kept_rows(table)]
     return [row for table in tables for row in table.to_pylist()]

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from etl.kernels.daily import daily_of
+from etl.kernels.daily import NO_POSITION, daily_of
 
 ACTIONS = ("impression", "click")
 
@@ -12,7 +12,7 @@ def rows(events: list[tuple], segments=("country",), size=10) -> dict[tuple, tup
     kinds = [pa.string()] * 4 + [pa.int64()] + [pa.string()] * len(segments)
     columns = list(zip(*events, strict=True)) if events else [[]] * len(names)
     table = pa.table({name: pa.array(values, kind) for name, values, kind in zip(names, columns, kinds, strict=True)})
-    found = daily_of(table, ACTIONS, segments, size).to_pylist()
+    found = daily_of(table, ACTIONS, segments, size=size).to_pylist()
     return {
         (row["ds"], row["query_key"], row["item_id"], row["segment_name"], row["segment_value"]):
         (row["impression_cnt"], row["click_cnt"], row["users_sketch"]) for row in found
@@ -41,3 +41,14 @@ def test_two_segments_with_a_value_in_common_are_two_rows():
 
 def test_no_events_no_rows():
     assert rows([]) == {}
+
+
+def test_impressions_expect_what_their_positions_let_expect():
+    positions = {("d", 1): [300_000], ("d", 2): [100_000], ("d", NO_POSITION): [50_000]}
+    table = pa.table({
+        "ds": ["d"] * 5, "query_key": ["q"] * 5, "item_id": ["i", "i", "i", "j", "j"],
+        "action": ["impression", "impression", "click", "impression", "impression"],
+        "position": pa.array([1, 2, 1, None, 9], pa.int32()), "user": [1] * 5,
+    })  # fmt: skip
+    found = daily_of(table, ACTIONS, (), positions).to_pylist()
+    assert {row["item_id"]: row["click_expected"] for row in found} == {"i": 400_000, "j": 50_000}

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from etl.kernels.rates import KEPT, QUERY_RATE, Priors, rates_of, token_counts
+from etl.kernels.rates import KEPT, QUERY_RATE, Priors, kept_rows, rates_of, token_counts
 
 STRENGTH = 10.0
 ROWS = [
@@ -23,7 +23,7 @@ def table(kept=(True,) * 4) -> pa.Table:
 
 def rates(kept=(True,) * 4, actions=("impression", "click")) -> dict[tuple[str, str, str], float]:
     priors = Priors({"d": np.ones((2, 1))}, {"d": np.full(2, STRENGTH)})
-    rows = rates_of(table(kept), actions, [7], priors).to_pylist()
+    rows = kept_rows(rates_of(table(kept), actions, [7], priors)).to_pylist()
     return {(row["query_key"], row["item_id"], row["segment_name"]): row["click_rate_7d"] for row in rows}
 
 

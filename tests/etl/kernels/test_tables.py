@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from etl.config import FAMILIES
 from etl.contract import columns as c
 from etl.contract.dates import DateRange, shift_ds
 from etl.kernels.rates import Priors
@@ -52,6 +53,17 @@ def test_windows_of_random_logs_are_those_of_the_reference(seed, gaps, widths, t
     events = reference.kept(random_log(days, 4, seed), DateRange(days[0], days[-1]), config)
     end = random.Random(seed).choice([days[-1], shift_ds(days[-1], 1), shift_ds(days[-1], widths[-1] - 1)])
     asked = DateRange(shift_ds(end, -1), end)
+    rows = windows(events, asked, config, fixed_priors(events, asked, config))
+    for ds in asked:
+        assert_same(rows, events, ds, config)
+
+
+@pytest.mark.parametrize("fresh_days", [1, 3, 50])
+def test_debiased_rates_and_shares_among_fresh_items_are_those_of_the_reference(fresh_days):
+    config = small_config(windows_days=(3, 9), families=FAMILIES, fresh_days=fresh_days, top_items_per_query=1)
+    days = ["2024-02-20", "2024-02-24", "2024-02-27", "2024-02-28", "2024-03-01"]
+    events = reference.kept(random_log(days, 3, fresh_days), DateRange(days[0], days[-1]), config)
+    asked = DateRange("2024-02-29", "2024-03-01")
     rows = windows(events, asked, config, fixed_priors(events, asked, config))
     for ds in asked:
         assert_same(rows, events, ds, config)
