@@ -30,15 +30,14 @@ from etl.contract import columns as c
 from etl.contract.dates import DateRange, shift_ds
 from etl.interactions import build_interactions
 from etl.lake import Lake
-from etl.tiles import cover
-from tests.benchmarks.bench_lake import ACTIONS, END, SCRATCH, WINDOWS, lake_of
+from etl.tiles import TILE_DAYS, cover, table_of
+from tests.benchmarks.bench_lake import ACTIONS, END, SCRATCH, WINDOWS, lake_of, skewed_lake
 
 EVENTS = int(os.environ.get("PRERANK_BENCH_EVENTS") or 30_000_000)
 GROWTH_EVENTS = EVENTS // 3
 DAYS = 90
 RESULTS = Path(__file__).parent / "results"
-DERIVED = (c.INTERACTIONS_DAILY, c.QUERIES_DAILY, "interactions_tiles_4", "interactions_tiles_16",
-           "interactions_tiles_64", c.INTERACTIONS)  # fmt: skip
+DERIVED = (c.INTERACTIONS_DAILY, c.QUERIES_DAILY, *map(table_of, TILE_DAYS), c.INTERACTIONS)
 CELLS = [(action, days) for action in ACTIONS for days in WINDOWS]
 
 
@@ -99,16 +98,46 @@ def test_growth_with_the_window(spark: SparkSession, longest: int) -> None:
     _report(f"growth_{longest}_days", result)
 
 
+def test_no_task_gets_much_more_than_the_others(spark: SparkSession) -> None:
+    """A query with a fifth of all events, an item under every query, a day fifty times the others: bytes by task."""
+    lake, config = skewed_lake(spark, EVENTS // 6)
+    for table in DERIVED:
+        shutil.rmtree(Path(lake.path(table)), ignore_errors=True)
+    day, before = DateRange(END, END), len(_stages(spark))
+    spark.conf.set("spark.sql.shuffle.partitions", "16")
+    seconds = _seconds(lambda: build_interactions(lake, config, day))
+    spark.conf.set("spark.sql.shuffle.partitions", "4")
+    spread = {}
+    for stage in _stages(spark)[: len(_stages(spark)) - before]:
+        tasks = [task.taskMetrics().get().shuffleReadMetrics() for task in _tasks(spark, stage)]
+        sizes = sorted(one.localBytesRead() + one.remoteBytesRead() for one in tasks)
+        if len(sizes) == 16 and sizes[-1] > 1_000_000:
+            largest = {"largest_bytes": sizes[-1], "median_bytes": sizes[8], "ratio": round(sizes[-1] / sizes[8], 2)}
+            spread[f"{stage.stageId()} {stage.name().split(' at ')[0]}"] = largest
+    _report("skew", {"events": lake.read(c.EVENTS).count(), "seconds": seconds, "stages": spread})
+
+
+def _tasks(spark: SparkSession, stage: Any) -> list[Any]:
+    held = spark.sparkContext._jsc.sc().statusStore().taskList(stage.stageId(), stage.attemptId(), 10_000)
+    return [held.apply(place) for place in range(held.size())]
+
+
 def _moved(spark: SparkSession) -> dict[str, int]:
-    """Bytes read and rows shuffled by all stages so far."""
-    store = spark.sparkContext._jsc.sc().statusStore()
-    stages = store.stageList(None, False, False, spark.sparkContext._gateway.new_array(
-        spark.sparkContext._jvm.double, 0), None)  # fmt: skip
-    found = [stages.apply(place) for place in range(stages.size())]
+    """Bytes read, rows (tables of many pairs, most of them) and bytes shuffled by all stages so far."""
+    found = _stages(spark)
     return {
         "bytes_read": sum(stage.inputBytes() for stage in found),
         "rows_shuffled": sum(stage.shuffleWriteRecords() for stage in found),
+        "bytes_shuffled": sum(stage.shuffleWriteBytes() for stage in found),
     }
+
+
+def _stages(spark: SparkSession) -> list[Any]:
+    """Newest first."""
+    context = spark.sparkContext
+    quantiles = context._gateway.new_array(context._jvm.double, 0)
+    held = context._jsc.sc().statusStore().stageList(None, False, False, quantiles, None)
+    return [held.apply(place) for place in range(held.size())]
 
 
 class _Laps:

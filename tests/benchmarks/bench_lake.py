@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from etl.config import EtlConfig, EventsConfig, ExportConfig, HeadConfig, InteractionsConfig, LakeConfig
 from etl.contract import columns as c
@@ -47,6 +48,38 @@ def lake_of(spark: SparkSession, events: int, days: int) -> tuple[Lake, EtlConfi
         frame = _events(spark, events, span, config)
         replace_partitions(lake, [Output(c.EVENTS, frame, span, ("query_key", "event_id"))], run)
     return lake, config
+
+
+def skewed_lake(spark: SparkSession, events: int, days: int = 30) -> tuple[Lake, EtlConfig]:
+    """Plain events without any order: a query with a fifth of them, an item with a tenth, a day fifty times others."""
+    config, span = counts_only(SCRATCH / f"skewed-{events}"), DateRange(shift_ds(END, 1 - days), END)
+    lake = Lake(spark, config.lake.root)
+    if not lake.exists(c.RUNS):
+        run = Run("bench", digest(config), definition_hash(c.EVENTS, config))
+        frame = _skewed_events(spark, events, days)
+        replace_partitions(lake, [Output(c.EVENTS, frame, span, ("query_key", "event_id"))], run)
+    return lake, config
+
+
+def _skewed_events(spark: SparkSession, events: int, days: int) -> DataFrame:
+    number, last = F.abs(F.xxhash64("id")), F.lit(END).cast("date")
+    age = F.when(F.pmod(number, F.lit(49 + days)) < 50, 0).otherwise(1 + F.pmod(number, F.lit(days - 1)))
+    query = F.when(F.rand(1) < 0.2, "heavy").otherwise(F.concat(F.lit("query "), F.pmod(number, F.lit(50_000))))
+    any_item = F.concat(F.lit("item "), F.pmod(F.xxhash64("id", F.lit(1)), F.lit(200_000)))
+    nothing = F.array().cast("array<string>")
+    return spark.range(events).select(
+        F.col("id").cast("string").alias("event_id"),
+        F.col("id").cast("string").alias("request_id"),
+        F.timestamp_seconds((F.unix_date(last) - age) * 86400).alias("ts"),
+        F.pmod(number, F.lit(10_000)).cast("string").alias("user_id"),
+        query.alias("query"),
+        query.alias("query_key"),
+        F.when(F.rand(2) < 0.1, "everywhere").otherwise(any_item).alias("item_id"),
+        F.when(F.rand(3) < 0.8, "impression").otherwise("click").alias("action"),
+        F.lit(1).alias("position"),
+        F.map_from_arrays(nothing, nothing).alias("segments"),
+        F.date_format(F.date_sub(last, age.cast("int")), "yyyy-MM-dd").alias("ds"),
+    )
 
 
 def _events(spark: SparkSession, events: int, span: DateRange, config: EtlConfig) -> DataFrame:

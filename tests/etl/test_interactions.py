@@ -9,6 +9,7 @@ import pytest
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from etl.config import FAMILIES
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.errors import GateError, MissingDataError
@@ -144,6 +145,15 @@ def test_an_event_leaves_a_window_on_the_day_its_age_is_the_window(spark):
         "2024-02-29": (1, 1),
         "2024-03-01": (0, 1),
     }
+
+
+def test_every_family_at_once_is_that_of_the_reference(built, copied):
+    ds, config = "2024-03-01", small_config(families=FAMILIES, fresh_days=2)
+    lake, _ = copied(c.EVENTS, c.RUNS)
+    build_interactions(lake, config, DateRange(ds, ds))
+    rows = lake.read(c.INTERACTIONS)
+    assert_same_rows(rows.collect(), built.events, ds, config)
+    assert set(rows.columns) == {"ds", *c.PAIR_KEY, *(n for one in FAMILIES for n in family_columns(one, config))}
 
 
 def test_a_range_in_one_job_is_its_days_built_alone_to_the_last_bit(built):

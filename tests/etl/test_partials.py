@@ -93,8 +93,7 @@ def test_expected_actions_are_those_of_the_reference(built):
     found = {tuple(row[name] for name in ("ds", *c.PAIR_KEY)): row for row in rows}
     assert found.keys() == expected.keys()
     for key, row in expected.items():
-        assert {name: found[key][name] for name in row if name != "users"} == {
-            k: v for k, v in row.items() if k != "users"
-        }
+        figures = {name: value for name, value in row.items() if name != "users"}
+        assert {name: found[key][name] for name in figures} == figures
     assert {row.click_expected for row in rows} > {0}
     assert position_priors(events, ["click"]) == {}
