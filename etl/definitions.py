@@ -39,7 +39,8 @@ _DEFINITIONS: dict[str, Callable[[EtlConfig], object]] = {
     c.EVENTS: _events,
     c.INTERACTIONS_DAILY: _daily,
     c.QUERIES_DAILY: _daily,
-    **{table_of(length): _tiles for length in TILE_DAYS},
+    table_of(1): _daily,
+    **{table_of(length): _tiles for length in TILE_DAYS[1:]},
     c.INTERACTIONS: _interactions,
 }
 

@@ -33,6 +33,8 @@ _Batches: TypeAlias = Iterable[pa.RecordBatch]
 
 # Events whose pairs a bucket holds, evenly spread, at most: some 100 MB of a worker's memory.
 _EVENTS_PER_BUCKET = 1_000_000
+# So that tasks are about equal whatever their number is.
+_BUCKETS_PER_TASK = 4
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Tasks:
 
     @classmethod
     def of(cls, tasks: int, events: int) -> "Tasks":
-        return cls(tasks, power_of_two(max(tasks, events / _EVENTS_PER_BUCKET)))
+        return cls(tasks, power_of_two(max(_BUCKETS_PER_TASK * tasks, events / _EVENTS_PER_BUCKET)))
 
 
 def power_of_two(least: float) -> int:
@@ -67,7 +69,7 @@ def gathered(
 ) -> DataFrame:
     """What ``kernel`` makes of all rows of each bucket, under the same bucket or cut anew by ``place``.
 
-    Neighbouring buckets share a task.
+    Neighbouring buckets share a task; the slices of one (see etl.kernels.blobs) do not.
     """
 
     def run(batches: _Batches) -> Iterator[pa.RecordBatch]:
@@ -75,7 +77,9 @@ def gathered(
             for part, made in kernel(table):
                 yield from uncut(made, bucket, part) if place is None else cut(made, place(made), part)
 
-    task = F.floor(F.col(BUCKET) * F.lit(tasks.tasks) / F.lit(tasks.buckets)).cast("int")
+    bucket, many = F.col(BUCKET).cast("bigint"), F.lit(tasks.buckets)
+    neighbours = F.floor(F.pmod(bucket, many) * F.lit(tasks.tasks) / many)
+    task = F.pmod(neighbours + F.floor(bucket / many), F.lit(tasks.tasks)).cast("int")
     # The buckets of a task one after the other: it holds one at a time.
     return tables.repartitionById(tasks.tasks, task).sortWithinPartitions(BUCKET).mapInArrow(run, DDL)
 

@@ -28,7 +28,7 @@ from etl.runs import Run
 from etl.skew import day_buckets, size_of, tile_buckets
 from etl.tiles import TILE_DAYS, covers, table_of
 from etl.windows import plain_rows, tiles, windowed
-from etl.write import Output, RunLog, Written, write_chains
+from etl.write import Output, Written, record, write_chains
 
 Tick: TypeAlias = Callable[[str], None]
 """Told what has just been finished."""
@@ -50,13 +50,15 @@ def build_interactions(lake: Lake, config: EtlConfig, days: DateRange, tick: Tic
 def run_steps(lake: Lake, config: EtlConfig, steps: list[Step], tick: Tick = lambda done: None) -> list[Written]:
     """Build exactly what is not fresh of a plan's steps, sources first."""
     written = []
-    with RunLog(lake) as log:
-        for job in _jobs([step for step in steps if step.state != FRESH], config):
-            for one in _run(lake, config, job, log):
-                written.append(one)
-                tick(f"{one.table} {one.days}: {one.rows} rows")
+    for job in _jobs([step for step in steps if step.state != FRESH], config):
+        for one in _run(lake, config, job):
+            written.append(one)
+            tick(f"{one.table} {one.days}: {one.rows} rows")
     return written
 
+
+# Days whose tiles are merged in one job, a multiple of the longest tile: a bucket holds the pairs of all of them.
+_TILE_JOB_DAYS = 256
 
 Job: TypeAlias = dict[str, list[DateRange]]
 """Days to write by table: tables that have the same sources and the same definition."""
@@ -67,10 +69,11 @@ def _jobs(steps: list[Step], config: EtlConfig) -> Iterator[Job]:
     for chunk in _chunks([step.ds for step in steps if step.table in DAILY], size):
         yield {table: ranges_of([step.ds for step in steps if step.table == table and step.ds in chunk])
                for table in DAILY}  # fmt: skip
-    firsts = {table: [step.ds for step in steps if step.table == table] for table in TILES}
-    tiles_ = {table: _rows_of_tiles(table, days) for table, days in firsts.items() if days}
-    if tiles_:
-        yield tiles_
+    due = [step for step in steps if step.table in TILES]
+    for block in sorted({day_number(step.ds) // _TILE_JOB_DAYS for step in due}):
+        of_block = [step for step in due if day_number(step.ds) // _TILE_JOB_DAYS == block]
+        firsts = {table: [step.ds for step in of_block if step.table == table] for table in TILES}
+        yield {table: _rows_of_tiles(table, days) for table, days in firsts.items() if days}
     for chunk in _chunks([step.ds for step in steps if step.table == c.INTERACTIONS], size):
         yield {c.INTERACTIONS: [chunk]}
 
@@ -79,7 +82,7 @@ def _chunks(days: list[str], size: int) -> list[DateRange]:
     return [chunk for span in ranges_of(days) for chunk in span.chunks(size)]
 
 
-def _run(lake: Lake, config: EtlConfig, job: Job, log: RunLog) -> list[Written]:
+def _run(lake: Lake, config: EtlConfig, job: Job) -> list[Written]:
     [hashed] = {definition_hash(table, config) for table in job}
     sources = sorted({source for table in job for source in DERIVED[table]})
     inputs = {source: lake.version(source) for source in sources}
@@ -92,7 +95,7 @@ def _run(lake: Lake, config: EtlConfig, job: Job, log: RunLog) -> list[Written]:
         else:
             chains = _tiles(lake, config, job, keep)
         written = write_chains(lake, chains, run)
-    log.add(run, written)
+    record(lake, run, written)
     return written
 
 
@@ -118,14 +121,14 @@ def _partials(lake: Lake, config: EtlConfig, job: Job, keep: Cached) -> list[lis
 def _tiles(lake: Lake, config: EtlConfig, job: Job, keep: Cached) -> list[list[Output]]:
     due = [tile for table, firsts in job.items() for span in firsts for tile in _tiles_of(table, span)]
     days = sorted({ds for tile in due for ds in tile})
-    of_days = lake.read(c.QUERIES_DAILY).where(F.col("ds").isin(days))
-    spread = tile_buckets(of_days, len(days), config, lake.tasks)
-    tables = keep(tiles(tables_of_parts(lake, [DateRange(ds, ds) for ds in days]), days, due, config, spread))
+    spread, slices = tile_buckets(lake.read(c.QUERIES_DAILY).where(F.col("ds").isin(days)), config, lake.tasks)
+    tables = keep(tiles(tables_of_parts(lake, [DateRange(ds, ds) for ds in days]), days, due, config, spread, slices))
+    bucket = F.pmod(BUCKET, F.lit(spread.buckets)).alias(BUCKET)
     chains = []
     for table, firsts in job.items():
         starts = {place: tile.start for place, tile in enumerate(due) if table == table_of(len(tile))}
         of_table = tables.where(F.col(PART).isin(list(starts)))
-        rows = of_table.select(looked_up(PART, starts).alias("ds"), BUCKET, F.lit(spread.buckets).alias(BUCKETS), TABLE)
+        rows = of_table.select(looked_up(PART, starts).alias("ds"), bucket, F.lit(spread.buckets).alias(BUCKETS), TABLE)
         chains.append([Output(table, rows, span, c.PAIR_KEY, placed=True) for span in firsts])
     return chains
 
@@ -150,7 +153,7 @@ def _length(table: str) -> int:
 
 
 def _windows(lake: Lake, config: EtlConfig, days: DateRange, keep: Cached) -> list[Output]:
-    tables = keep(_window_tables(lake, config, days))
+    tables = keep(_window_tables(lake, config, days, keep))
     gate(c.INTERACTIONS, rows_of_profile(profile_of_tables(tables, config)), config)
     frame = plain_rows(tables, config)
     windows = Output(c.INTERACTIONS, frame, days, c.PAIR_KEY, placed=True)
@@ -159,7 +162,7 @@ def _windows(lake: Lake, config: EtlConfig, days: DateRange, keep: Cached) -> li
     return [Output(c.QUERY_ITEMS, best_items(frame, config), days, ("query_key",)), windows]
 
 
-def _window_tables(lake: Lake, config: EtlConfig, days: DateRange) -> DataFrame:
+def _window_tables(lake: Lake, config: EtlConfig, days: DateRange, keep: Cached) -> DataFrame:
     settings = config.interactions
     parts = covers(days, settings.edges_days)
     reach, before = days.widen(before=settings.longest_days - 1), None
@@ -167,4 +170,4 @@ def _window_tables(lake: Lake, config: EtlConfig, days: DateRange) -> DataFrame:
         before = priors(lake.read(c.INTERACTIONS_DAILY, reach), days, config.events.actions, settings)
     size = size_of(lake.read(c.QUERIES_DAILY, reach), days, config, lake.tasks)
     spread = Tasks.of(lake.tasks, size.events)
-    return windowed(tables_of_parts(lake, parts), parts, days, before, config, spread, size.heavy)
+    return windowed(tables_of_parts(lake, parts), parts, days, before, config, spread, size.heavy, keep)

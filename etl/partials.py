@@ -9,14 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from etl.contract import columns as c
 from etl.contract.dates import DateRange, day_number
 from etl.exchange import Tasks, gathered, rows_of, scattered
-from etl.kernels.blobs import BUCKET, hashed
+from etl.kernels.blobs import BUCKET, NO_SLICES, Slices, hashed
 from etl.kernels.codes import Ints, codes_of
 from etl.kernels.daily import USER, PositionPriors, acted, daily_of, segment_column
 from etl.parts import BUCKETS
@@ -24,30 +23,26 @@ from etl.parts import BUCKETS
 
 @dataclass(frozen=True)
 class DayBuckets:
-    """How the pairs of each of ``days`` are cut: into ``queries`` buckets of whole queries, a power of two, and each
-    of them into ``items`` by the items of ``heavy`` queries, so that no query is too large for a task."""
+    """How the pairs of each of ``days`` are cut: into ``queries`` buckets of whole queries, a power of two, and heavy
+    queries into slices by their items."""
 
     days: DateRange
     queries: int
-    items: int = 1
-    heavy: tuple[str, ...] = ()
+    slices: Slices = NO_SLICES
 
     def __len__(self) -> int:
-        return len(self.days) * self.queries * self.items
+        return len(self.days) * self.queries
 
     def place(self, table: pa.Table) -> Ints:
         ds, known = codes_of(table["ds"])
         first = day_number(self.days.start)
         day = np.array([day_number(one) - first for one in known.to_pylist()], dtype=np.int64)[ds]
-        item = np.zeros(table.num_rows, dtype=np.int64)
-        if self.heavy:
-            spread = pc.is_in(table["query_key"], pa.array(self.heavy)).to_numpy()
-            item = np.where(spread, hashed(table, ["item_id"]) % self.items, 0)
-        return (day * self.queries + hashed(table, ["query_key"]) % self.queries) * self.items + item
+        bucket = day * self.queries + hashed(table, ["query_key"]) % self.queries
+        return bucket + self.slices.of(table) * len(self)
 
     def columns(self) -> list[Column]:
         """ds, bucket and number of buckets of a day's table."""
-        of_query = F.floor(F.col(BUCKET) / F.lit(self.items)).cast("int")
+        of_query = F.pmod(F.col(BUCKET), F.lit(len(self)))
         day = F.floor(of_query / F.lit(self.queries)).cast("int")
         ds = F.date_format(F.date_add(F.lit(self.days.start).cast("date"), day), "yyyy-MM-dd")
         bucket = F.pmod(of_query, F.lit(self.queries))

@@ -8,15 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from etl.contract.dates import DateRange, ranges_of
-from etl.kernels.blobs import BUCKET, DDL, PART, TABLE, cut, from_value, hashed, row
-from etl.kernels.codes import Ints
+from etl.kernels.blobs import BUCKET, DDL, NO_SLICES, PART, TABLE, Slices, cut, from_value, hashed, row
 from etl.lake import Lake
 from etl.tiles import table_of
 
@@ -34,18 +31,20 @@ def tables_of_parts(lake: Lake, parts: Sequence[DateRange]) -> DataFrame:
     return reduce(DataFrame.unionByName, frames)
 
 
-def routed(tables: DataFrame, buckets: int, heavy: Sequence[str] = ()) -> DataFrame:
-    """Tables (see etl.exchange) of the tables of tiles: by query in ``buckets``, a power of two, heavy ones by item."""
+def routed(tables: DataFrame, buckets: int, slices: Slices = NO_SLICES) -> DataFrame:
+    """Tables (see etl.exchange) of the tables of tiles, by query in ``buckets``, a power of two, and in ``slices``."""
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        heavy: dict[int, set[int]] = {}
         for batch in batches:
-            held = zip(*(batch[name] for name in (BUCKET, BUCKETS, PART)), batch[TABLE], strict=True)
-            for bucket, of, part, value in held:
-                if of.as_py() >= buckets and bucket.as_py() not in _heavy_buckets(heavy, of.as_py()):
-                    yield row(bucket.as_py() % buckets, part.as_py(), value)
+            numbers = zip(*(batch[name].to_pylist() for name in (BUCKET, BUCKETS, PART)), strict=True)
+            for (bucket, of, part), value in zip(numbers, batch[TABLE], strict=True):
+                if of >= buckets and bucket not in heavy.setdefault(of, slices.buckets(of)):
+                    yield row(bucket % buckets, part, value)
                 else:
                     table = from_value(value)
-                    yield from cut(table, _query_buckets(table, heavy, buckets), part.as_py())
+                    places = hashed(table, ["query_key"]) % buckets + slices.of(table) * buckets
+                    yield from cut(table, places, part)
 
     return tables.mapInArrow(run, DDL)
 
@@ -53,21 +52,6 @@ def routed(tables: DataFrame, buckets: int, heavy: Sequence[str] = ()) -> DataFr
 def looked_up(column: str, places: Mapping[Any, Any]) -> Column:
     """The value of a column's value."""
     return F.create_map(*(F.lit(one) for entry in places.items() for one in entry))[F.col(column)]
-
-
-def _query_buckets(table: pa.Table, heavy: Sequence[str], buckets: int) -> Ints:
-    """A bucket for each query, of heavy ones for each item."""
-    hashes = hashed(table, ["query_key"])
-    if heavy:
-        spread = pc.is_in(table["query_key"], pa.array(heavy)).to_numpy()
-        hashes = np.where(spread, hashed(table, ["query_key", "item_id"]), hashes)
-    return hashes % buckets
-
-
-def _heavy_buckets(heavy: Sequence[str], buckets: int) -> set[int]:
-    if not heavy:
-        return set()
-    return set((hashed(pa.table({"query_key": list(heavy)}), ["query_key"]) % buckets).tolist())
 
 
 def _is_one_of(days: list[str]) -> Column:

@@ -88,6 +88,8 @@ def read_history(lake: Lake, tables: Iterable[str]) -> History:
     runs = lake.read(c.RUNS).where(F.col("table").isin(*history) & (F.col("status") == SUCCEEDED))
     # A table that was deleted, or made anew, does not hold what older records say of it.
     newest = {table: lake.version(table) if lake.exists(table) else -1 for table in history}
+    if c.INTERACTIONS_DAILY in newest and not lake.exists(table_of(1)):
+        newest[c.INTERACTIONS_DAILY] = -1
     for run in runs.orderBy("finished_at", "output_version").toLocalIterator():
         if run.output_version > newest[run.table]:
             continue

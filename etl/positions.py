@@ -1,8 +1,8 @@
 """How often actions follow an impression for no better reason than its position, estimated from each day's own log.
 
 At a position with I impressions and A actions the prior is (A + k g) / (I + k), where g is the rate of the whole day
-and k = 100 impressions: a position seen rarely is like any other. An action counts at the position of the first
-impression of its request and item that day; where there is none, at the one that it carries itself.
+and k = 100 impressions: a position seen rarely is like any other. An impression counts at its own position, an unknown
+one among them, an action at the foremost impression of its request and item that day; without one, at its own.
 """
 
 from collections.abc import Sequence
@@ -21,12 +21,15 @@ def position_priors(events: DataFrame, actions: Sequence[str]) -> PositionPriors
     """The priors of every day and position of ``events``, rounded to whole millionths; {} without impressions."""
     if c.IMPRESSION not in actions:
         return {}
-    counts = [F.count_if(F.col("action") == action).alias(action) for action in actions]
-    shown_at = F.min(F.when(F.col("action") == c.IMPRESSION, F.col("position")))
-    position = F.coalesce(shown_at, F.min("position"), F.lit(NO_POSITION)).cast("int").alias("position")
-    shown = events.groupBy("ds", "request_id", "item_id").agg(position, *counts)
-    sums = [F.sum(action).alias(action) for action in actions]
-    rows = list(shown.groupBy("ds", "position").agg(*sums).toLocalIterator())
+    shown = F.col("action") == c.IMPRESSION
+    own = F.coalesce("position", F.lit(NO_POSITION)).cast("int").alias("position")
+    impressions = events.where(shown).groupBy("ds", own).agg(F.count(F.lit(1)).alias(c.IMPRESSION))
+    counts = [F.count_if(F.col("action") == action).alias(action) for action in acted(actions)]
+    place = F.coalesce(F.min(F.when(shown, own)), F.min(own)).alias("position")
+    following = events.groupBy("ds", "request_id", "item_id").agg(place, *counts)
+    sums = [F.sum(action).alias(action) for action in acted(actions)]
+    both = impressions.join(following.groupBy("ds", "position").agg(*sums), ["ds", "position"], "full")
+    rows = list(both.fillna(0).toLocalIterator())
     whole: dict[str, dict[str, int]] = {}
     for row in rows:
         day = whole.setdefault(row.ds, dict.fromkeys(actions, 0))

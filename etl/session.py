@@ -24,7 +24,7 @@ _COMMON = {
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.ansi.enabled": "true",
-    # Sets of users per key: the default gives up on hash aggregation after 128 keys and sorts instead.
+    # Sets of items per request and the like: the default gives up on hash aggregation after 128 keys and sorts instead.
     "spark.sql.objectHashAggregate.sortBased.fallbackThreshold": "200000",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     # Workers take whole tables (see etl.exchange): many plain rows at once, of long values as many as fit.

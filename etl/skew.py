@@ -1,6 +1,7 @@
-"""Queries with so many events that one task would hold much of the table: their items are spread over all tasks.
+"""Queries with so many events that one task would hold much of the table: they are cut into slices by their items.
 
-No task then sees such a query whole, so that its totals are computed beforehand, and its best items chosen afterwards.
+No task then has to see such a query whole: its totals are computed beforehand, and its best items chosen afterwards.
+Two exceptions: shares among fresh items bring a query's rows together once more, and rates all queries of an item.
 """
 
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from etl.config import EtlConfig
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.exchange import Tasks, power_of_two
+from etl.kernels.blobs import NO_SLICES, Slices
 from etl.kernels.tables import ENGAGEMENT, HeavyTotals
 from etl.partials import DayBuckets
 from etl.query_windows import AS_OF, query_windows
@@ -21,16 +23,16 @@ from etl.query_windows import AS_OF, query_windows
 _PART, _EVENTS = 0.5, 1_000_000
 
 # Events that a table of a day is made of, about: below, what a table costs is more than what its rows do.
-_EVENTS_PER_TABLE = 10_000
+_EVENTS_PER_TABLE, _TABLES_PER_DAY = 10_000, 4096
 
 
 @dataclass(frozen=True)
 class Heavy:
-    queries: tuple[str, ...]
+    slices: Slices
     totals: HeavyTotals
 
     def is_heavy(self) -> Column:
-        return F.col("query_key").isin(*self.queries)
+        return F.col("query_key").isin(*self.slices.heavy)
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,9 @@ def size_of(queries_daily: DataFrame, days: DateRange, config: EtlConfig, tasks:
     [found] = sizes.agg(F.sum("events").alias("events"), F.collect_list(large).alias("large")).toLocalIterator()
     whole = found.events or 0
     queries = tuple(sorted(row.query_key for row in found.large if row.events * tasks > whole * _PART))
-    return Size(whole, Heavy(queries, _totals(queries_daily, days, queries, config)) if queries else None)
+    if not queries:
+        return Size(whole, None)
+    return Size(whole, Heavy(_slices(set(queries), tasks), _totals(queries_daily, days, queries, config)))
 
 
 def day_buckets(events: DataFrame, days: DateRange, tasks: int, least: int = _EVENTS) -> DayBuckets:
@@ -57,19 +61,26 @@ def day_buckets(events: DataFrame, days: DateRange, tasks: int, least: int = _EV
     large = F.when(F.col("events") >= least, F.col("query_key"))
     by_day = sizes.groupBy("ds").agg(F.sum("events").alias("events"), F.collect_set(large).alias("heavy"))
     found = list(by_day.toLocalIterator())
-    heavy = tuple(sorted({query for row in found for query in row.heavy}))
-    most = max((row.events for row in found), default=0)
-    return DayBuckets(days, power_of_two(most / _EVENTS_PER_TABLE), tasks if heavy else 1, heavy)
+    queries = _tables_of_a_day(max((row.events for row in found), default=0))
+    return DayBuckets(days, queries, _slices({query for row in found for query in row.heavy}, tasks))
 
 
-def tile_buckets(queries_daily: DataFrame, days: int, config: EtlConfig, tasks: int) -> Tasks:
-    """As many as those of one of the ``days``, so that most of their tables pass uncut."""
-    return Tasks(tasks, power_of_two(event_count(queries_daily, config) / days / _EVENTS_PER_TABLE))
+def tile_buckets(queries_daily: DataFrame, config: EtlConfig, tasks: int, least: int = _EVENTS) -> tuple[Tasks, Slices]:
+    """As many as those of one of the days, so that most of their tables pass uncut."""
+    days = queries_daily.select("ds").distinct().count()
+    sizes = _everyone(queries_daily, config).groupBy("query_key").agg(F.sum("events").alias("events"))
+    large = F.when(F.col("events") >= least * max(1, days), F.col("query_key"))
+    [found] = sizes.agg(F.sum("events").alias("events"), F.collect_set(large).alias("large")).toLocalIterator()
+    spread = Tasks(tasks, _tables_of_a_day((found.events or 0) / max(1, days)))
+    return spread, _slices(set(found.large), tasks)
 
 
-def event_count(queries_daily: DataFrame, config: EtlConfig) -> int:
-    [found] = _everyone(queries_daily, config).agg(F.sum("events").alias("events")).toLocalIterator()
-    return int(found.events or 0)
+def _tables_of_a_day(events: float) -> int:
+    return min(_TABLES_PER_DAY, power_of_two(events / _EVENTS_PER_TABLE))
+
+
+def _slices(heavy: set[str], tasks: int) -> Slices:
+    return Slices(tuple(sorted(heavy)), max(2, tasks)) if heavy else NO_SLICES
 
 
 def _everyone(queries_daily: DataFrame, config: EtlConfig) -> DataFrame:

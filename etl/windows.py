@@ -1,6 +1,6 @@
 """Tiles to the windowed table and to longer tiles: Spark brings each query's rows together, kernels add them up."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -11,7 +11,7 @@ from etl.config import EtlConfig
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.exchange import Tasks, by_hash, gathered, rows_of, scattered
-from etl.kernels.blobs import PART
+from etl.kernels.blobs import NO_SLICES, PART, Slices
 from etl.kernels.daily import acted
 from etl.kernels.fresh import with_fresh, with_fresh_shares
 from etl.kernels.rates import Priors, kept_rows, rates_of
@@ -26,6 +26,7 @@ def tile_figures(config: EtlConfig) -> Figures:
     return Figures(
         config.events.actions,
         tuple(sorted(settings.windows_days)),
+        settings.edges_days,
         settings.half_lives_days,
         users=settings.counts_users,
         debiased="coec" in settings.families,
@@ -82,28 +83,28 @@ def family_columns(family: str, config: EtlConfig) -> list[str]:
 
 def windowed(
     tables: DataFrame, parts: Sequence[DateRange], days: DateRange, priors: Priors | None, config: EtlConfig,
-    tasks: Tasks, heavy: Heavy | None = None,
+    tasks: Tasks, heavy: Heavy | None = None, keep: Callable[[DataFrame], DataFrame] = lambda frame: frame,
 ) -> DataFrame:  # fmt: skip
     """The rows of ``interactions`` of ``days`` as tables (see etl.exchange), each of whole queries unless ``heavy``.
 
     ``tables`` are those of ``parts``, which cover the windows (see etl.parts). ``priors`` are needed for rates and
-    coec, None without these families.
+    coec, None without these families. ``keep`` caches what is read more than once.
     """
     figures, support = window_figures(config), support_of(config)
     totals = None if heavy is None else heavy.totals
-    queries = () if heavy is None else heavy.queries
+    slices = NO_SLICES if heavy is None else heavy.slices
 
     def add_up(table: pa.Table) -> Iterable[tuple[int, pa.Table]]:
         return enumerate(windows_of(table, parts, days, figures, support, priors, totals))
 
-    found = routed(tables, tasks.buckets, queries)
+    found = routed(tables, tasks.buckets, slices)
     shape = partial(_of_part, figures, parts)
     if figures.across_items:
         by_item = gathered(found, add_up, tasks, by_hash(tasks.buckets, "item_id"), shape)
-        found = _across_items(by_item, priors, config, tasks)
+        found = _across_items(by_item, priors, config, tasks, heavy)
     else:
         found = gathered(found, add_up, tasks, shape=shape)
-    return found if heavy is None else _without_surplus(found, heavy, config, tasks)
+    return found if heavy is None else _without_surplus(keep(found), heavy, config, tasks)
 
 
 def plain_rows(tables: DataFrame, config: EtlConfig) -> DataFrame:
@@ -112,8 +113,9 @@ def plain_rows(tables: DataFrame, config: EtlConfig) -> DataFrame:
 
 
 def tiles(
-    tables: DataFrame, days: Sequence[str], due: Sequence[DateRange], config: EtlConfig, tasks: Tasks
-) -> DataFrame:
+    tables: DataFrame, days: Sequence[str], due: Sequence[DateRange], config: EtlConfig, tasks: Tasks,
+    slices: Slices = NO_SLICES,
+) -> DataFrame:  # fmt: skip
     """The tiles ``due`` as tables, whose part is their place there, from the tables of ``days`` (see etl.parts).
 
     ``days`` ascending; all tiles come of one pass over them.
@@ -130,7 +132,7 @@ def tiles(
             yield number, tile_of(rows, tile, figures)
 
     shape = partial(_of_part, figures, parts)
-    return gathered(routed(tables, tasks.buckets), merge, tasks, shape=shape)
+    return gathered(routed(tables, tasks.buckets, slices), merge, tasks, shape=shape)
 
 
 def _of_part(figures: Figures, parts: Sequence[DateRange], place: int, table: pa.Table) -> pa.Table:
@@ -140,7 +142,9 @@ def _of_part(figures: Figures, parts: Sequence[DateRange], place: int, table: pa
     return rows.append_column(PART, pa.array([place] * rows.num_rows, pa.int32()))
 
 
-def _across_items(tables: DataFrame, priors: Priors | None, config: EtlConfig, tasks: Tasks) -> DataFrame:
+def _across_items(
+    tables: DataFrame, priors: Priors | None, config: EtlConfig, tasks: Tasks, heavy: Heavy | None
+) -> DataFrame:
     """Add what needs every query of an item, by item; then bring the queries together again."""
     figures = window_figures(config)
     fresh = figures.fresh_days is not None
@@ -151,15 +155,18 @@ def _across_items(tables: DataFrame, priors: Priors | None, config: EtlConfig, t
         return [(0, with_fresh(table) if fresh else kept_rows(table))]
 
     def of_queries(table: pa.Table) -> Iterable[tuple[int, pa.Table]]:
-        if fresh:
-            table = kept_rows(with_fresh_shares(table, figures.actions, figures.windows_days))
-        return [(0, table.sort_by([(name, "ascending") for name in ("ds", *c.PAIR_KEY)]))]
+        return _in_order(kept_rows(with_fresh_shares(table, figures.actions, figures.windows_days)) if fresh else table)
 
-    by_query = by_hash(tasks.buckets, "query_key")
-    return gathered(gathered(tables, of_items, tasks, by_query), of_queries, tasks)
+    # Whole queries are needed for shares among fresh items only.
+    together = c.PAIR_KEY if heavy and not fresh else ("query_key",)
+    return gathered(gathered(tables, of_items, tasks, by_hash(tasks.buckets, *together)), of_queries, tasks)
+
+
+def _in_order(table: pa.Table) -> Iterable[tuple[int, pa.Table]]:
+    return [(0, table.sort_by([(name, "ascending") for name in ("ds", *c.PAIR_KEY)]))]
 
 
 def _without_surplus(tables: DataFrame, heavy: Heavy, config: EtlConfig, tasks: Tasks) -> DataFrame:
     rows = rows_of(tables, interaction_columns(config) | {ENGAGEMENT: "double"})
     best = best_of_heavy(rows, heavy, support_of(config).top_items)
-    return scattered(best, by_hash(tasks.buckets, *c.PAIR_KEY))
+    return gathered(scattered(best, by_hash(tasks.buckets, *c.PAIR_KEY)), _in_order, tasks)

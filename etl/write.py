@@ -6,11 +6,9 @@ counted after the commit, and recorded in ``runs``.
 """
 
 import re
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from types import TracebackType
 
 from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
@@ -19,11 +17,10 @@ from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.errors import WriteVerificationError
 from etl.lake import Lake
-from etl.runs import Run, RunRecord, runs_frame
+from etl.runs import Run, runs_frame
 
 # Commits of one job at the same time; what they wait for is mostly storage.
 _WRITERS = 4
-_RECORDS_WAIT_S = 30
 
 
 @dataclass(frozen=True)
@@ -59,9 +56,8 @@ def replace_partitions(lake: Lake, outputs: Sequence[Output], run: Run) -> list[
     A job killed in between leaves whole days behind, without a record: the plan builds them again.
     Raises WriteVerificationError if a commit does not hold as many rows as were computed.
     """
-    with RunLog(lake) as log:
-        written = write_chains(lake, [outputs], run)
-        log.add(run, written)
+    written = write_chains(lake, [outputs], run)
+    record(lake, run, written)
     return written
 
 
@@ -78,33 +74,11 @@ def write_chains(lake: Lake, chains: Sequence[Sequence[Output]], run: Run) -> li
         return [written for chain in pool.map(write, chains) for written in chain]
 
 
-class RunLog:
-    """Run records on their way to ``runs``: written at the end, also of a job that failed later, and on the way where
-    they are older than half a minute. A commit costs as much as a small day's partials."""
-
-    def __init__(self, lake: Lake) -> None:
-        self._lake = lake
-        self._records: list[RunRecord] = []
-        self._since = time.monotonic()
-
-    def add(self, run: Run, written: Sequence[Written]) -> None:
-        self._records += [run.finished(one.table, one.days, one.version, one.rows) for one in written]
-        if time.monotonic() - self._since > _RECORDS_WAIT_S:
-            self._flush()
-
-    def __enter__(self) -> "RunLog":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._flush()
-
-    def _flush(self) -> None:
-        if self._records:
-            _commit(self._lake, runs_frame(self._lake.spark, self._records), c.RUNS, mode="append", options={})
-            self._lake.refresh(c.RUNS)
-        self._records, self._since = [], time.monotonic()
+def record(lake: Lake, run: Run, written: Sequence[Written]) -> None:
+    """Tell ``runs`` what ``run`` has written."""
+    records = [run.finished(one.table, one.days, one.version, one.rows) for one in written]
+    _commit(lake, runs_frame(lake.spark, records), c.RUNS, mode="append", options={})
+    lake.refresh(c.RUNS)
 
 
 def _replace(lake: Lake, output: Output, run: Run) -> Written:

@@ -6,12 +6,14 @@ that are added up also say which *part* (some days) they are of.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from etl.kernels.codes import Ints
 
@@ -21,8 +23,8 @@ _SCHEMA = pa.schema({BUCKET: pa.int32(), PART: pa.int32(), TABLE: pa.binary()})
 
 #: Rows that a task collects before it cuts them: more make fewer, larger tables.
 ROWS = 500_000
-# Rows of one value: it has to fit a page of Parquet and a batch on its way to a worker.
-_TABLE_ROWS = 200_000
+# Rows and bytes of one value: it has to fit a page of Parquet and a batch on its way to a worker.
+_TABLE_ROWS, _TABLE_BYTES = 200_000, 64_000_000
 # An odd number without pattern.
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 # Rows of one batch on its way to Spark.
@@ -31,6 +33,33 @@ _OPTIONS = pa.ipc.IpcWriteOptions(compression="zstd")
 
 Labelled: TypeAlias = tuple[int, int, pa.Table]
 """Bucket, part, rows."""
+
+
+@dataclass(frozen=True)
+class Slices:
+    """Heavy queries are cut into ``many`` slices by their items, so that none is too large for a task.
+
+    Slice s of bucket b among n is the bucket b + s n.
+    """
+
+    heavy: tuple[str, ...] = ()
+    many: int = 1
+
+    def of(self, table: pa.Table) -> Ints:
+        """(N,) the slice of each row; 0 of queries that are not heavy."""
+        if not self.heavy:
+            return np.zeros(table.num_rows, dtype=np.int64)
+        spread = pc.is_in(table["query_key"], pa.array(self.heavy)).to_numpy()
+        return np.where(spread, hashed(table, ["item_id"]) % self.many, 0)
+
+    def buckets(self, buckets: int) -> set[int]:
+        """Those of so many that hold heavy queries."""
+        if not self.heavy:
+            return set()
+        return set((hashed(pa.table({"query_key": list(self.heavy)}), ["query_key"]) % buckets).tolist())
+
+
+NO_SLICES = Slices()
 
 
 def cut(table: pa.Table, buckets: Ints, part: int = 0) -> Iterator[pa.RecordBatch]:
@@ -45,8 +74,9 @@ def cut(table: pa.Table, buckets: Ints, part: int = 0) -> Iterator[pa.RecordBatc
 
 def uncut(table: pa.Table, bucket: int, part: int = 0) -> Iterator[pa.RecordBatch]:
     """Rows (bucket, part, table) of one bucket: several for a large table."""
-    for start in range(0, max(1, table.num_rows), _TABLE_ROWS):
-        yield row(bucket, part, to_bytes(table.slice(start, _TABLE_ROWS)))
+    rows = max(1, min(_TABLE_ROWS, table.num_rows * _TABLE_BYTES // max(1, table.nbytes)))
+    for start in range(0, max(1, table.num_rows), rows):
+        yield row(bucket, part, to_bytes(table.slice(start, rows)))
 
 
 def row(bucket: int, part: int, value: bytes | pa.BinaryScalar) -> pa.RecordBatch:

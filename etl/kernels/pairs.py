@@ -60,16 +60,15 @@ def entries_of(table: pa.Table, parts: int, figures: Sequence[str]) -> Entries:
     value, values = codes_of(table["segment_value"])
     item, items = codes_of(table["item_id"])
     part = table[PART].to_numpy().astype(np.int64)
-    key = ((query * len(names) + name) * len(values) + value) * len(items) + item
-    order = np.argsort(key * parts + part, kind="stable")
-    key = key[order]
-    first = changes(key)
-    owner, item = np.divmod(key[first], max(1, len(items)))
-    begins = changes(owner)
-    rest, value = np.divmod(owner[begins], max(1, len(values)))
+    whole, owner = np.unique((query * len(names) + name) * len(values) + value, return_inverse=True)
+    order = np.argsort((owner * len(items) + item) * parts + part, kind="stable")
+    owner, item = owner[order], item[order]
+    first = changes(owner * len(items) + item)
+    owner, item = owner[first], item[first]
+    rest, value = np.divmod(whole, max(1, len(values)))
     query, name = np.divmod(rest, max(1, len(names)))
     owners = pa.table({"query_key": queries.take(query), "segment_name": names.take(name),
                        "segment_value": values.take(value)})  # fmt: skip
-    pairs = Pairs(owners, np.cumsum(begins) - 1, item, items)
+    pairs = Pairs(owners, owner, item, items)
     columns = {figure: table[figure].combine_chunks().take(order) for figure in figures}
     return Entries(pairs, np.cumsum(first) - 1, part[order], columns)

@@ -32,6 +32,8 @@ class Figures:
 
     actions: tuple[str, ...]
     windows_days: tuple[int, ...]
+    edges_days: tuple[int, ...]
+    """The windows, and what else a sum of whole parts ends at."""
     half_lives_days: tuple[int, ...]
     shares: bool = False
     users: bool = False
@@ -50,12 +52,6 @@ class Figures:
     def across_items(self) -> bool:
         """Whether a pair's row needs what other queries have of its item."""
         return self.rates or self.fresh_days is not None
-
-    @property
-    def edges_days(self) -> list[int]:
-        """What sums of whole parts end at, as etl.config has it."""
-        fresh = self.fresh_days is not None and self.fresh_days < max(self.windows_days)
-        return sorted({*self.windows_days, *([self.fresh_days] if fresh and self.fresh_days else [])})
 
     @property
     def decays(self) -> list[str]:

@@ -129,7 +129,8 @@ def daily_pairs(events: Iterable[Event], config: EtlConfig) -> dict[tuple[str, .
             row[f"{event['action']}_cnt"] += 1
             if expected is not None and event["action"] == "impression":
                 for action in acted(config):
-                    row[f"{action}_expected"] += expected[event["ds"], event["position"], action]
+                    place = -1 if event["position"] is None else event["position"]
+                    row[f"{action}_expected"] += expected[event["ds"], place, action]
             row["users"].add(event["user_id"])
     return rows
 
@@ -138,23 +139,22 @@ def acted(config: EtlConfig) -> list[str]:
     return [action for action in config.events.actions if action != "impression"]
 
 
-def expectations(events: Iterable[Event], config: EtlConfig) -> dict[tuple[str, int | None, str], int]:
-    """(ds, position, action) -> of a million impressions there how many it follows, pulled to the day's rate."""
+def expectations(events: Iterable[Event], config: EtlConfig) -> dict[tuple[str, int, str], int]:
+    """(ds, position or -1, action) -> of a million impressions there how many it follows, pulled to the day's rate."""
     shown: dict[tuple[str, str, str], list[Event]] = defaultdict(list)
     for event in events:
         shown[event["ds"], event["request_id"], event["item_id"]].append(event)
-    counts: Counter[tuple[str, int | None, str]] = Counter()
+    counts: Counter[tuple[str, int, str]] = Counter()
     whole: Counter[tuple[str, str]] = Counter()
     places = set()
     for (ds, _, _), same in shown.items():
-        seen = [event["position"] for event in same if event["action"] == "impression"]
-        known = [place for place in seen if place is not None]
-        carried = [event["position"] for event in same if event["position"] is not None]
-        place = min(known or carried, default=None)
-        places.add((ds, place))
-        for event in same:
-            counts[ds, place, event["action"]] += 1
-            whole[ds, event["action"]] += 1
+        own = [(-1 if e["position"] is None else e["position"], e["action"]) for e in same]
+        foremost = min([place for place, action in own if action == "impression"] or [place for place, _ in own])
+        for place, action in own:
+            at = place if action == "impression" else foremost
+            places.add((ds, at))
+            counts[ds, at, action] += 1
+            whole[ds, action] += 1
     return {
         (ds, place, action): (
             1_000_000 * (counts[ds, place, action] * whole[ds, "impression"] + 100 * whole[ds, action])

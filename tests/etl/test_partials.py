@@ -4,7 +4,7 @@ import pytest
 from etl.config import FAMILIES
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
-from etl.kernels.blobs import TABLE, hashed
+from etl.kernels.blobs import TABLE, Slices, hashed
 from etl.partials import DayBuckets, daily_tables, interactions_daily, queries_daily
 from etl.positions import position_priors
 from tests.etl import reference
@@ -69,7 +69,9 @@ def test_a_day_depends_on_its_own_events_only(built):
     assert contents(whole.where("ds = '2024-02-29'")) == contents(alone)
 
 
-@pytest.mark.parametrize("buckets", [DayBuckets(DAYS, 1), DayBuckets(DAYS, 4), DayBuckets(DAYS, 2, 3, (QUERIES[0],))])
+@pytest.mark.parametrize(
+    "buckets", [DayBuckets(DAYS, 1), DayBuckets(DAYS, 4), DayBuckets(DAYS, 2, Slices((QUERIES[0],), 3))]
+)
 def test_tables_say_of_which_day_and_which_queries_they_are(built, buckets):
     settings = built.config.events
     tables = daily_tables(built.lake().read(c.EVENTS), settings.actions, settings.segments, buckets, 2)

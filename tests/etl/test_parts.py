@@ -3,17 +3,16 @@
 import pyarrow as pa
 import pytest
 
-from etl.contract.dates import DateRange
-from etl.kernels.blobs import cut, from_value, hashed
+from etl.kernels.blobs import NO_SLICES, Slices, cut, from_value, hashed
 from etl.parts import routed
 
 pytestmark = pytest.mark.spark
 
 ROWS = pa.table({"query_key": ["q", "q", "q", "r", "s", "t"], "item_id": list("abcabc")})
-DAY = DateRange("2024-02-29", "2024-02-29")
+QUERIES = pa.table({"query_key": list("qrst")})
 
 
-def found(spark, of: int, buckets: int, heavy=()) -> list[tuple[int, int, str, str]]:
+def found(spark, of: int, buckets: int, slices=NO_SLICES) -> list[tuple[int, int, str, str]]:
     """(bucket, part, query, item) of rows that were stored in ``of`` buckets."""
     stored = [
         (bucket, of, 7, bytes(value))
@@ -23,7 +22,7 @@ def found(spark, of: int, buckets: int, heavy=()) -> list[tuple[int, int, str, s
     tables = spark.createDataFrame(stored, "bucket int, buckets int, part int, table binary")
     return [
         (row.bucket, row.part, one["query_key"], one["item_id"])
-        for row in routed(tables, buckets, heavy).collect()
+        for row in routed(tables, buckets, slices).collect()
         for one in from_value(pa.scalar(bytes(row.table), pa.binary())).to_pylist()
     ]
 
@@ -39,9 +38,10 @@ def test_a_row_comes_to_the_bucket_of_its_query_however_it_was_stored(spark, of,
 
 
 @pytest.mark.parametrize("of", [1, 1024])
-def test_items_of_a_heavy_query_are_spread_and_all_others_stay_together(spark, of):
-    rows = found(spark, of, 1024, ["q"])
+def test_items_of_a_heavy_query_are_sliced_and_all_others_stay_together(spark, of):
+    rows = found(spark, of, 1024, Slices(("q",), 1000))
     assert sorted((query, item) for _, _, query, item in rows) == sorted(zip(*ROWS.to_pydict().values(), strict=True))
+    places = {query: int(place) for query, place in zip("qrst", hashed(QUERIES, ["query_key"]) % 1024, strict=True)}
+    assert {bucket % 1024 for bucket, _, query, _ in rows if query == "q"} == {places.pop("q")}
     assert len({bucket for bucket, _, query, _ in rows if query == "q"}) == 3
-    light = {query: int(place) for query, place in zip("rst", hashed(ROWS.slice(3), ["query_key"]) % 1024, strict=True)}
-    assert {query: bucket for bucket, _, query, _ in rows if query != "q"} == light
+    assert {query: bucket for bucket, _, query, _ in rows if query != "q"} == places

@@ -2,14 +2,17 @@
 
 import pytest
 
+from etl.config import USUAL_FAMILIES
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
-from etl.exchange import Tasks
+from etl.exchange import Tasks, rows_of
+from etl.kernels.blobs import NO_SLICES
 from etl.partials import DayBuckets
 from etl.priors import priors
-from etl.skew import day_buckets, size_of
+from etl.skew import day_buckets, size_of, tile_buckets
 from etl.tiles import covers
-from etl.windows import plain_rows, windowed
+from etl.windows import plain_rows, tiles, windowed
+from tests.etl import reference
 from tests.etl.logs import DAYS, contents, small_config
 from tests.etl.test_interactions import assert_same_rows, tables_of_days
 
@@ -18,9 +21,9 @@ pytestmark = pytest.mark.spark
 ASKED = DateRange("2024-02-29", "2024-03-01")
 
 
-@pytest.mark.parametrize("top", [0, 1, 2])
-def test_windows_with_heavy_queries_are_those_of_the_reference(built, top):
-    config = small_config(top_items_per_query=top)
+@pytest.mark.parametrize(("top", "families"), [(0, USUAL_FAMILIES), (1, ("fresh", "cnt")), (2, ("cnt", "decay"))])
+def test_windows_with_heavy_queries_are_those_of_the_reference(built, top, families):
+    config = small_config(top_items_per_query=top, families=families, fresh_days=2)
     lake, parts = built.lake(), covers(ASKED, config.interactions.windows_days)
     reach = DateRange(parts[0].start, ASKED.end)
     daily = lake.read(c.INTERACTIONS_DAILY, reach)
@@ -32,6 +35,22 @@ def test_windows_with_heavy_queries_are_those_of_the_reference(built, top):
     assert contents(rows) == contents(plain_rows(windowed(days, parts, ASKED, before, config, tasks), config))
     for ds in ASKED:
         assert_same_rows(rows.collect(), built.events, ds, config)
+
+
+def test_tiles_of_heavy_queries_are_those_of_whole_ones(built):
+    tile = DateRange("2024-02-27", "2024-03-01")
+    daily = built.lake().read(c.INTERACTIONS_DAILY, tile)
+    queries = built.lake().read(c.QUERIES_DAILY, tile)
+    spread, slices = tile_buckets(queries, built.config, 2, least=1)
+    assert slices.heavy
+    tables = tables_of_days(daily, [DateRange(ds, ds) for ds in tile])
+    names = {name: kind for name, kind in daily.dtypes if name != "ds"}
+    cut, whole = (
+        contents(rows_of(tiles(tables, tile.days(), [tile], built.config, spread, one), names))
+        for one in (slices, NO_SLICES)
+    )
+    assert cut == whole
+    assert len(cut) == len({key[1:] for key in reference.daily_pairs(built.events, built.config) if key[0] in tile})
 
 
 def test_few_events_or_an_even_log_have_no_heavy_query(built):
@@ -50,6 +69,6 @@ def test_a_day_with_a_heavy_query_is_cut_by_its_items_too(built):
     events = built.lake().read(c.EVENTS)
     assert day_buckets(events, DAYS, tasks=4) == DayBuckets(DAYS, 1)
     heavy = day_buckets(events, DAYS, tasks=4, least=3)
-    assert heavy.items == 4
-    assert heavy.heavy
+    assert heavy.slices.many == 4
+    assert heavy.slices.heavy
     assert day_buckets(events.limit(0), DAYS, tasks=4) == DayBuckets(DAYS, 1)

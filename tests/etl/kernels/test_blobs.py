@@ -71,6 +71,14 @@ def test_equal_strings_have_one_hash_whatever_stands_beside_them():
     assert min(one) >= 0
 
 
+def test_hashes_are_those_that_lakes_were_cut_by():
+    assert hashed(pa.table({"a": ["q", "red shoes", ""]}), ["a"]).tolist() == [
+        2574414720429460565,
+        1611663410545469419,
+        880122920902532387,
+    ]
+
+
 def test_the_order_of_columns_matters_to_a_hash():
     rows = pa.table({"a": ["x", "y"], "b": ["y", "x"]})
     assert len(set(hashed(rows, ["a", "b"]).tolist())) == 2

@@ -16,7 +16,7 @@ DS = "2024-03-01"
 
 
 def entries(parts: list[DateRange], clicks: dict[int, int], half_life: int):
-    """One pair's clicks by age before DS, as the packed rows of ``parts``."""
+    """One pair's clicks by age before DS, as the rows of ``parts``."""
     config = small_config(half_lives_days=(half_life,))
     figures = tile_figures(config)
     tables = []
