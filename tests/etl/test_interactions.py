@@ -2,20 +2,20 @@
 
 import dataclasses
 import random
-from functools import reduce
 
+import numpy as np
 import pyarrow as pa
 import pytest
-from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from etl.config import FAMILIES
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.errors import GateError, MissingDataError
-from etl.exchange import Tasks, by_hash, scattered
+from etl.exchange import Tasks, scattered
 from etl.ingest import ingest_events
 from etl.interactions import build_interactions, run_steps
+from etl.kernels.blobs import hashed
 from etl.kernels.tables import windows_of
 from etl.lake import Lake
 from etl.partials import DayBuckets, daily_tables, interactions_daily
@@ -69,11 +69,15 @@ def windowed_days(daily, days, config):
 def tables_of_days(daily, parts):
     """As they lie in the lake, cut into two."""
     assert {len(part) for part in parts} == {1}
-    frames = []
-    for place, part in enumerate(parts):
-        tables = scattered(daily.where(F.col("ds") == part.start), by_hash(2, "query_key"))
-        frames.append(tables.select("bucket", F.lit(2).alias("buckets"), F.lit(place).alias("part"), "table"))
-    return reduce(DataFrame.unionByName, frames)
+    places = {part.start: place for place, part in enumerate(parts)}
+
+    def place(table):
+        part = np.array([places[ds] for ds in table["ds"].to_pylist()], dtype=np.int64)
+        return 2 * part + hashed(table, ["query_key"]) % 2
+
+    tables = scattered(daily.where(F.col("ds").isin(list(places))), place)
+    part = F.floor(F.col("bucket") / 2).cast("int").alias("part")
+    return tables.select(F.pmod("bucket", F.lit(2)).alias("bucket"), F.lit(2).alias("buckets"), part, "table")
 
 
 def test_every_value_of_every_day_is_that_of_the_reference(built):
