@@ -40,9 +40,9 @@ format: $(STAMP) ## sort imports and format the code
 bench: $(BENCH_STAMP) ## install the bench extra and run tests/benchmarks
 	@$(WITH_JAVA) $(BIN)/python -m pytest tests/benchmarks -s -o python_files="bench_*.py test_*.py" $(ARGS)
 
-bench-interactions: $(BENCH_STAMP) ## a day's refresh against DuckDB, Polars and Spark; EVENTS=30000000
+bench-interactions: $(BENCH_STAMP) ## a day's refresh against DuckDB, Polars and Spark; EVENTS=30000000 ARGS="-k refresh"
 	@$(WITH_JAVA) PRERANK_BENCH_EVENTS=$(EVENTS) $(BIN)/python -m pytest -q -s -o python_files="bench_*.py" \
-	  tests/benchmarks/bench_interactions.py
+	  tests/benchmarks/bench_interactions.py $(ARGS)
 
 lock: $(STAMP) ## write constraints.txt anew from setup.cfg
 	$(BIN)/uv pip compile --quiet --upgrade --all-extras setup.cfg --python-version 3.11 --no-annotate --no-header \

@@ -1,7 +1,7 @@
 """The daily refresh of the windowed table against recomputing it from all events, in one run on the same cores.
 
-    make bench-interactions                       30 million events, 90 days
-    make bench-interactions EVENTS=300000         the short form
+    make bench-interactions                                       30 million events, 90 days
+    make bench-interactions EVENTS=300000 ARGS="-k refresh"       the short form
 
 The peers read ``query_key, item_id, action, ds`` of the lake's own event files (so they are spared what ingest did) and
 write the same 16 windowed counts to Parquet; prerank builds the day's partials, the tiles that are due and the windows,
