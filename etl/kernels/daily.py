@@ -16,7 +16,6 @@ from etl.kernels.users import MAX_HASHES
 #: Columns of events as this kernel takes them: the user's 64-bit hash, and one column per segment, null without it.
 USER = "user"
 
-
 MILLION = 1_000_000
 
 #: Where an impression says nothing of its position.

@@ -40,9 +40,8 @@ def with_reject_shares(rows: Profile, rejected_by_ds: dict[str, int]) -> Profile
 def _with_repeats(rows: Profile) -> Profile:
     """Distinct counts to numbers of repeats."""
     for row in rows:
-        for name in ("ids", "keys"):
-            if f"distinct_{name}" in row:
-                row[f"repeated_{name}"] = int(str(row["rows"])) - int(str(row.pop(f"distinct_{name}")))
+        if "distinct_ids" in row:
+            row["repeated_ids"] = int(str(row["rows"])) - int(str(row.pop("distinct_ids")))
     return rows
 
 
