@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,6 +14,7 @@ from etl.contract.publish import write_text
 if TYPE_CHECKING:
     from models.config import TrainConfig
     from models.scorers import Scorer, Track
+    from models.telemetry import Log
 
 BM25 = "bm25"
 EVALUATION = "evaluation.json"
@@ -32,6 +34,12 @@ class Context(Protocol):
     @property
     def track(self) -> "Track": ...
 
+    def log(self, message: str) -> None:
+        """One line to stderr."""
+
+    def on_executors(self, processes: int, function: Callable[..., Any], *args: Any) -> Any:
+        """Call ``function`` in so many processes of one group on the cluster; returns what rank 0 returned."""
+
 
 def add_verbs(subparsers: Any) -> None:
     """Add the verbs to an argparse sub-parser collection; each sets ``run(args, context) -> dict``."""
@@ -39,6 +47,11 @@ def add_verbs(subparsers: Any) -> None:
     parser.add_argument("--data", required=True, type=Path, metavar="DIR", help="an export directory")
     parser.add_argument("--model", required=True, metavar="NAME", help="two_tower or interactrank")
     parser.add_argument("--out", type=Path, metavar="DIR", help="the model directory [{train.models_root}/NAME]")
+    parser.add_argument("--fresh", action="store_true", help="start over, whatever an interrupted run has left")
+    parser.add_argument(
+        "--executors", type=int, default=0, metavar="N", help="train in N processes on Spark executors [in this one]"
+    )
+    parser.epilog = "On the GPUs of one host: torchrun --nproc-per-node N -m scoring.main train ..."
     parser.set_defaults(run=run_train)
 
     parser = subparsers.add_parser("evaluate", help="compare models on a split of an export")
@@ -53,28 +66,64 @@ def add_verbs(subparsers: Any) -> None:
     parser.set_defaults(run=run_evaluate)
 
 
-def run_train(args: argparse.Namespace, context: Context) -> dict[str, Any]:
-    return train_model(args.data, args.model, args.out, context)
+def run_train(args: argparse.Namespace, context: Context) -> dict[str, Any] | None:
+    if args.executors < 0:
+        raise UsageError(f"--executors is {args.executors}: give the number of processes, 1 or more")
+    if args.executors:
+        out = args.out or Path(context.config.train.models_root) / args.model
+        paths = [path.absolute() for path in (args.data, out)]
+        return context.on_executors(
+            args.executors, train_in_group, context.config.train, args.model, *paths, args.fresh
+        )
+    return train_model(args.data, args.model, args.out, context, args.fresh)
 
 
 def run_evaluate(args: argparse.Namespace, context: Context) -> dict[str, Any]:
     return evaluate_models(args.data, args.models, args.split, context)
 
 
-def train_model(data: Path, name: str, out: Path | None, context: Context) -> dict[str, Any]:
-    """Train, save, and return where and how good."""
+def train_model(
+    data: Path, name: str, out: Path | None, context: Context, fresh: bool = False
+) -> dict[str, Any] | None:
+    """Train, save, and return where and how good; None on other ranks than the first, which speaks for all."""
+    config = context.config.train
+    out = out or Path(config.models_root) / name
+    return train_in_group(config, name, data, out, fresh, context.track, context.log)
+
+
+def train_in_group(
+    config: "TrainConfig",
+    name: str,
+    data: Path,
+    out: Path,
+    fresh: bool,
+    track: "Track | None" = None,
+    log: "Log | None" = None,
+) -> dict[str, Any] | None:
+    """Train as one of the processes that the environment names (see models.distributed), or alone."""
     _share_cores()
     from models.dataset import Export
+    from models.distributed import process_group
     from models.model_dir import save
+    from models.scorers import no_track
+    from models.telemetry import no_log
     from models.train import train
 
     if name == BM25:
         raise UsageError("bm25 needs no training: use it directly, evaluate --models bm25,...")
-    config = context.config.train
-    out = out or Path(config.models_root) / name
-    export = Export(data)
-    result = train(config, export, name, context.track)
-    card = save(result, export.manifest, out)
+    checkpoint = out.with_name(f"{out.name}.checkpoint")
+    events = Path(config.models_root) / "tensorboard" / out.name if config.tensorboard else None
+    with process_group(config.device) as ranks:
+        if fresh and ranks.first:
+            checkpoint.unlink(missing_ok=True)
+        ranks.wait()
+        export = Export(data)
+        track, log = (track or no_track, log or no_log) if ranks.first else (no_track, no_log)
+        result = train(config, export, name, track, log=log, ranks=ranks, checkpoint=checkpoint, events=events)
+        if not ranks.first:
+            return None
+        card = save(result, export.manifest, out, source=data)
+        checkpoint.unlink(missing_ok=True)
     return {
         "model": card.name,
         "version": card.version,
@@ -84,6 +133,7 @@ def train_model(data: Path, name: str, out: Path | None, context: Context) -> di
         "metrics": card.metrics,
         "seconds": round(result.seconds, 3),
         "rows_per_second": round(result.rows_per_second),
+        "wait_share": round(result.wait_share, 4),
     }
 
 

@@ -1,8 +1,29 @@
 """The section ``train:`` of ``prerank.yaml``. Explanations stand under each field."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
+BCE, FOCAL = "bce", "focal"
+FP32, BF16 = "fp32", "bf16"
 EARLY_STOPPING_METRICS = ("hits@1", "hits@3", "hits@10", "ndcg@10", "mrr", "auc")
+
+_CHOICES = {
+    "early_stopping_metric": EARLY_STOPPING_METRICS,
+    "device": ("auto", "cpu", "cuda"),
+    "loss": (BCE, FOCAL),
+    "precision": (FP32, BF16),
+}
+_AT_LEAST = {
+    0: ("weight_decay", "focal_gamma", "in_batch_weight", "cross_batch_negatives", "workers"),
+    1: (
+        *("epochs", "patience", "batch_requests", "dim", "id_dim", "category_dim", "ngram"),
+        *("max_text_features", "history_length", "log_steps", "checkpoint_steps"),
+    ),
+    # Bucket 0 means 'not known'.
+    2: ("text_buckets", "id_buckets", "category_buckets"),
+}
+_ABOVE_0 = ("learning_rate", "fusion_learning_rate_factor", "gradient_clip", "in_batch_half_life_steps")
+_RUNTIME = ("models_root", "device", "workers", "log_steps", "checkpoint_steps", "tensorboard", "compile")
 
 
 @dataclass(frozen=True)
@@ -51,24 +72,47 @@ class TrainConfig:
     """Words and n-grams kept per text, words first."""
     history_length: int = 50
     """The last actions of the user that a model reads (the export may hold more)."""
+    loss: str = BCE
+    """Of each head: bce, or focal, which counts what the model is already sure of for less."""
+    focal_gamma: float = 2.0
+    """How much less, as the exponent of focal."""
+    in_batch_weight: float = 0.0
+    """Weight of the in-batch sampled softmax beside the heads' losses; 0 leaves it out (the public code has 0.01)."""
+    in_batch_half_life_steps: float = 500.0
+    """How fast the estimate of an item's popularity, which that loss corrects for, forgets."""
+    cross_batch_negatives: int = 0
+    """Item vectors of earlier steps that join as negatives."""
+    precision: str = FP32
+    """Of the towers in training: fp32, or bf16 autocast."""
+    compile: bool = False
+    """Compile the training step (torch.compile); needs a C++ compiler, and pays off after a few hundred steps."""
     device: str = "auto"
     """cpu, cuda, or auto: cuda where there is one."""
+    workers: int = 1
+    """Threads that make batches ahead; 0 makes each when it is asked for."""
+    log_steps: int = 100
+    """Steps between two lines of figures."""
+    checkpoint_steps: int = 1000
+    """Steps between two checkpoints within an epoch; each epoch ends with one."""
+    tensorboard: bool = True
+    """Write the figures as TensorBoard files to {models_root}/tensorboard/{model}."""
 
     def __post_init__(self) -> None:
-        if self.early_stopping_metric not in EARLY_STOPPING_METRICS:
-            raise ValueError(f"early_stopping_metric: known are {', '.join(EARLY_STOPPING_METRICS)}")
-        if self.device not in ("auto", "cpu", "cuda"):
-            raise ValueError("device: known are auto, cpu, cuda")
-        counts = ("epochs", "patience", "batch_requests", "dim", "id_dim", "category_dim", "ngram")
-        for name in (*counts, "max_text_features", "history_length"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more")
-        for name in ("text_buckets", "id_buckets", "category_buckets"):
-            if getattr(self, name) < 2:
-                raise ValueError(f"{name} must be 2 or more: bucket 0 means 'not known'")
+        for name, known in _CHOICES.items():
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}: known are {', '.join(known)}")
+        for least, names in _AT_LEAST.items():
+            for name in names:
+                if getattr(self, name) < least:
+                    raise ValueError(f"{name} must be {least} or more")
+        for name in _ABOVE_0:
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be above 0")
         if not all(width >= 1 for width in self.hidden):
             raise ValueError("hidden: every width must be 1 or more")
-        if self.learning_rate <= 0 or self.fusion_learning_rate_factor <= 0 or self.gradient_clip <= 0:
-            raise ValueError("learning_rate, fusion_learning_rate_factor and gradient_clip must be above 0")
-        if not (0 <= self.dropout < 1 and 0 <= self.id_dropout < 1) or self.weight_decay < 0:
-            raise ValueError("dropout and id_dropout must lie in [0, 1), weight_decay must be 0 or more")
+        if not (0 <= self.dropout < 1 and 0 <= self.id_dropout < 1):
+            raise ValueError("dropout and id_dropout must lie in [0, 1)")
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that decide what is learned; the others only say where and how it is run."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in _RUNTIME}

@@ -7,7 +7,7 @@ K categories, S segments, L history entries, C cross features.
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,10 @@ class FeatureTable:
 
     def to(self: F, device: torch.device) -> F:
         return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin(self: F) -> F:
+        """In page-locked memory, from where a copy to a GPU does not block."""
+        return self._map(Tensor.pin_memory)
 
     def _map(self: F, change: Callable[[Tensor], Tensor]) -> F:
         return type(self)(**{field.name: change(getattr(self, field.name)) for field in dataclasses.fields(self)})
@@ -63,19 +67,36 @@ class QueryFeatures(FeatureTable):
 
 @dataclass(frozen=True)
 class Batch:
-    """Whole requests with their pairs. ``rows`` are positions in the split, in the order of the pairs."""
+    """Whole requests with their pairs. ``rows`` are positions in the split, in the order of the pairs.
+
+    Where several ranks share a step, a batch is one rank's part of it, and the two totals are of the whole.
+    """
 
     queries: QueryFeatures
     items: ItemFeatures
+    item_row: Tensor  # (N,) int64: rows of the export's items, ascending
+    item_number: Tensor  # (N,) int64: equal for versions of one item
     pair_query: Tensor  # (P,) int64 in [0, R)
     pair_item: Tensor  # (P,) int64 in [0, N)
     cross: Tensor  # (P, C) float32, as exported
     labels: Tensor  # (P, H) float32
     weight: Tensor  # (P,) float32
     rows: Tensor  # (P,) int64
+    total_weight: Tensor  # () float32: of the step's rows
+    total_positives: Tensor  # () float32: positive labels of the step's rows, all heads together
 
     def to(self, device: torch.device) -> "Batch":
-        return Batch(**{field.name: getattr(self, field.name).to(device) for field in dataclasses.fields(self)})
+        return self._map(lambda part: part.to(device, non_blocking=True), lambda part: part.to(device))
+
+    def pin(self) -> "Batch":
+        """In page-locked memory, from where a copy to a GPU does not block."""
+        return self._map(Tensor.pin_memory, FeatureTable.pin)
+
+    def _map(self, tensor: Callable[[Tensor], Tensor], table: Callable[[Any], Any]) -> "Batch":
+        parts: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        for name, part in parts.items():
+            parts[name] = tensor(part) if isinstance(part, Tensor) else table(part)
+        return Batch(**parts)
 
 
 class Ranker(nn.Module):

@@ -27,3 +27,14 @@ class FeatureContractError(ModelError):
 
 class TrainingError(PrerankError):
     """Training cannot start or has diverged."""
+
+
+class CheckpointError(PrerankError):
+    """A checkpoint that cannot be read."""
+
+    def __init__(self, path: str, found: str):
+        self.path, self.found = path, found
+        super().__init__(path, found)
+
+    def __str__(self) -> str:
+        return f"the checkpoint {self.path} cannot be read ({self.found}). Train with --fresh to start over without it."

@@ -93,11 +93,8 @@ class LinearFusion(nn.Module):
             self.bias.copy_(torch.logit(base_rates, eps=1e-4))
 
     def forward(self, q: Tensor, v: Tensor, cross: Tensor) -> Tensor:
-        pairs, heads = q.shape[0], len(self.bias)
-        dots = (q.view(pairs, heads, -1) * v.unsqueeze(1)).sum(-1)  # (P, H, D) -> (P, H)
+        dots = (q.unflatten(1, (len(self.bias), -1)) * v.unsqueeze(1)).sum(-1)  # (P, H, D) -> (P, H)
         logits = self.dot_weight() * dots + self.bias
-        if not len(self.weight):
-            return logits
         scaled = (torch.log1p(cross.clamp(min=0) * self.rate) - self.mean) / self.std  # (P, C)
         return logits + (scaled @ self.weight).unsqueeze(1)
 
@@ -122,7 +119,7 @@ class LinearFusionRanker(Ranker):
 
     def blend(self, q: Tensor) -> Tensor:
         """(R, H*D) -> (R, D)."""
-        return torch.einsum("rhd,h->rd", q.view(len(q), self.heads, self.dim), self.head_weights)
+        return torch.einsum("rhd,h->rd", q.unflatten(1, (self.heads, self.dim)), self.head_weights)
 
     def fusion(self) -> Fusion:
         layer = self.fusion_layer

@@ -1,9 +1,15 @@
-"""Batches of whole requests, gathered from arrays: no Python per row."""
+"""Batches of whole requests, gathered from arrays: no Python per row.
+
+A batch is a function of its step alone: requests in the order of (seed, epoch), cut into steps, each step cut among
+the ranks. So any number of ranks and threads sees the same order, and a position in it is one number.
+"""
 
 from collections.abc import Iterator
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import torch
 
 from models.contract import Batch, ItemFeatures, QueryFeatures
@@ -24,6 +30,11 @@ class FeatureTables:
         self.query_id = spec.query_ids(keys)
         self.segment_maps = spec.segment_maps(export.manifest)
 
+    @cached_property
+    def item_number(self) -> npt.NDArray[np.int64]:
+        """(items,) the same number for all versions of an item."""
+        return pa.array(self.export.items.item_id, pa.string()).dictionary_encode().indices.to_numpy().astype(np.int64)
+
     def queries(self, rows: Rows, requests: npt.NDArray[np.int64]) -> QueryFeatures:
         """Features of the given requests of a split (R,)."""
         history = self.export.histories.last(
@@ -37,42 +48,57 @@ class FeatureTables:
 
 
 class RequestLoader:
-    """``len(loader)`` batches of ``batch_requests`` whole requests each (the last may be smaller)."""
+    """``len(loader)`` steps of ``batch_requests`` whole requests each (the last may be smaller).
 
-    def __init__(self, tables: FeatureTables, rows: Rows, batch_requests: int):
+    Rank ``rank`` of ``ranks`` gets its part of every step, which is empty where a last step has fewer requests than
+    there are ranks.
+    """
+
+    def __init__(self, tables: FeatureTables, rows: Rows, batch_requests: int, rank: int = 0, ranks: int = 1):
         self.tables, self.rows, self.batch_requests = tables, rows, batch_requests
+        self.rank, self.ranks = rank, ranks
 
     def __len__(self) -> int:
         return -(-self.rows.requests // self.batch_requests)
 
     def in_order(self) -> Iterator[Batch]:
         """Every row once, in the order of the split."""
-        yield from self._batches(np.arange(self.rows.requests))
+        order = np.arange(self.rows.requests)
+        return (self.step(order, step) for step in range(len(self)))
 
-    def shuffled(self, seed: int, epoch: int) -> Iterator[Batch]:
-        """Every row once, requests in an order that depends on (seed, epoch) only."""
+    def order(self, seed: int, epoch: int) -> npt.NDArray[np.int64]:
+        """All requests, in an order that depends on (seed, epoch) only."""
         generator = np.random.Generator(np.random.Philox(key=[seed, epoch]))
-        yield from self._batches(generator.permutation(self.rows.requests))
+        return generator.permutation(self.rows.requests)
 
-    def _batches(self, order: npt.NDArray[np.int64]) -> Iterator[Batch]:
-        for start in range(0, len(order), self.batch_requests):
-            yield self.batch(order[start : start + self.batch_requests])
+    def step(self, order: npt.NDArray[np.int64], step: int) -> Batch:
+        """This rank's part of a step of an epoch in ``order``."""
+        requests = order[step * self.batch_requests : (step + 1) * self.batch_requests]
+        if self.ranks == 1:
+            return self.batch(requests)
+        return self.batch(np.array_split(requests, self.ranks)[self.rank], of_step=requests)
 
-    def batch(self, requests: npt.NDArray[np.int64]) -> Batch:
-        """The batch of the given requests (R,)."""
-        rows = self.rows
+    def batch(self, requests: npt.NDArray[np.int64], of_step: npt.NDArray[np.int64] | None = None) -> Batch:
+        """The batch of the given requests (R,); its totals are those of the requests ``of_step``."""
+        rows, tables = self.rows, self.tables
         at, pair_query = ragged_rows(rows.starts, requests)
+        whole = at if of_step is None else ragged_rows(rows.starts, of_step)[0]
         items, pair_item = np.unique(rows.item[at], return_inverse=True)
-        item_features: ItemFeatures = self.tables.items.take(torch.from_numpy(items.astype(np.int64)))
+        item_row = torch.from_numpy(items.astype(np.int64))
+        item_features: ItemFeatures = tables.items.take(item_row)
         return Batch(
-            queries=self.tables.queries(rows, requests),
+            queries=tables.queries(rows, requests),
             items=item_features,
+            item_row=item_row,
+            item_number=torch.from_numpy(tables.item_number[items]),
             pair_query=torch.from_numpy(pair_query),
             pair_item=torch.from_numpy(pair_item.astype(np.int64)),
             cross=torch.from_numpy(rows.cross[at]),
             labels=torch.from_numpy(rows.labels[at].astype(np.float32)),
             weight=torch.from_numpy(rows.weight[at]),
             rows=torch.from_numpy(at),
+            total_weight=torch.tensor(rows.weight[whole].sum(dtype=np.float64), dtype=torch.float32),
+            total_positives=torch.tensor(float(np.count_nonzero(rows.labels[whole])), dtype=torch.float32),
         )
 
 

@@ -1,13 +1,22 @@
-"""What training minimises."""
+"""What training minimises, per head."""
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
+from models.config import FOCAL
 
-def weighted_bce(logits: Tensor, labels: Tensor, weight: Tensor, head_weights: Tensor) -> Tensor:
-    """sum_h a_h * (sum_b w_b bce_bh / sum_b w_b) of logits and labels (P, H), row weights (P,), head weights (H,).
 
-    The public code divides by the number of rows; by the weights, the size of a step is independent of their unit.
+def per_head(
+    kind: str, logits: Tensor, labels: Tensor, weight: Tensor, total_weight: Tensor, focal_gamma: float = 2.0
+) -> Tensor:
+    """sum_b w_b l(logit_bh, y_bh) / W by head (H,), of logits and labels (P, H), row weights (P,) and W ().
+
+    l is binary cross-entropy, or with ``kind`` focal (1 - p_t)^gamma times it, p_t = exp(-bce) (InteractRank's public
+    code, gamma 2). That code divides by the number of rows; by the weights' sum W, the size of a step is independent of
+    their unit. W is of the whole step, of which these rows may be one rank's part.
     """
-    per_pair = functional.binary_cross_entropy_with_logits(logits, labels, reduction="none") @ head_weights  # (P,)
-    return (per_pair * weight).sum() / weight.sum().clamp(min=1e-12)
+    bce = functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")  # (P, H)
+    if kind == FOCAL:
+        bce = (1.0 - torch.exp(-bce)).clamp(min=1e-12) ** focal_gamma * bce
+    return (bce * weight.unsqueeze(1)).sum(0) / total_weight.clamp(min=1e-12)

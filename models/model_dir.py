@@ -5,7 +5,7 @@ Both files repeat byte for byte when the same training is repeated on the same m
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from safetensors.torch import save as save_tensors
 
 from etl.contract.manifest import Manifest
 from etl.contract.publish import published_directory
-from etl.contract.settings import to_plain
+from etl.contract.settings import digest, to_plain
+from models.code_version import code_version
 from models.config import TrainConfig
 from models.contract import Ranker
 from models.errors import ModelError
@@ -44,7 +45,9 @@ class ModelCard:
     best_epoch: int
     metrics: dict[str, float]
     data: dict[str, Any]
-    """Which export it was trained on: days, rows, source versions, configuration hash."""
+    """The export that it was trained on: place, digest of the manifest, days, rows, source versions, configuration."""
+    code: dict[str, str] = field(default_factory=dict)
+    """What trained it: the program's version and, from a checkout, its commit."""
     format_version: int = FORMAT_VERSION
 
 
@@ -55,11 +58,18 @@ class LoadedModel:
     """In eval mode, on the CPU."""
 
 
-def save(result: TrainResult, manifest: Manifest, directory: Path) -> ModelCard:
-    """Publish a trained model; whatever stood at ``directory`` is replaced."""
+def save(result: TrainResult, manifest: Manifest, directory: Path, source: Path | None = None) -> ModelCard:
+    """Publish a trained model; the model that stood at ``directory`` is replaced.
+
+    ``source`` is the export's directory. Raises UsageError if ``directory`` holds something else than a model.
+    """
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in result.model.state_dict().items()}
     weights = save_tensors(state)
-    scored_by = {"config": to_plain(result.config), "spec": to_plain(result.spec), "scaling": result.scaling.to_plain()}
+    scored_by = {
+        "config": to_plain(result.config.identity()),
+        "spec": to_plain(result.spec),
+        "scaling": result.scaling.to_plain(),
+    }
     identity = json.dumps([result.name, scored_by], sort_keys=True).encode()
     card = ModelCard(
         name=result.name,
@@ -70,7 +80,8 @@ def save(result: TrainResult, manifest: Manifest, directory: Path) -> ModelCard:
         curve=result.curve,
         best_epoch=result.best_epoch,
         metrics=result.metrics,
-        data=_data(manifest),
+        data={"directory": str(source or ""), **_data(manifest)},
+        code=code_version(),
     )
     with published_directory(directory, CARD) as aside:
         (aside / WEIGHTS).write_bytes(weights)
@@ -119,6 +130,7 @@ def load(directory: Path) -> LoadedModel:
 
 def _data(manifest: Manifest) -> dict[str, Any]:
     return {
+        "manifest": digest(manifest),
         "start_ds": manifest.start_ds,
         "end_ds": manifest.end_ds,
         "lag_days": manifest.lag_days,

@@ -67,7 +67,7 @@ class Tower(nn.Module):
         self.heads = heads
 
     def forward(self, x: Tensor, text: Tensor) -> Tensor:
-        blocks = self.layers(x).view(len(x), self.heads, -1)  # (R, width) -> (R, H, D)
+        blocks = self.layers(x).unflatten(1, (self.heads, -1))  # (R, width) -> (R, H, D)
         return functional.normalize(blocks + text.unsqueeze(1), dim=-1).flatten(1)  # (R, H*D)
 
 

@@ -30,3 +30,6 @@ class TwoTower(LinearFusionRanker):
     def encode_item(self, items: ItemFeatures) -> Tensor:
         v: Tensor = self.item_tower(self.tables, items)  # (N, D)
         return v
+
+    def score(self, q: Tensor, v: Tensor, cross: Tensor) -> Tensor:
+        return super().score(q, v, cross[:, :0])

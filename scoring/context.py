@@ -1,9 +1,9 @@
 """What the verbs share while the program runs: configuration, progress on stderr, one Spark session."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from etl.contract.settings import Loaded
 from scoring.config import PrerankConfig
@@ -47,6 +47,11 @@ class Context:
 
     def log(self, message: str) -> None:
         self.stderr.print(message, markup=False)
+
+    def on_executors(self, processes: int, function: Callable[..., Any], *args: Any) -> Any:
+        from scoring.distributed import on_executors
+
+        return on_executors(self.spark, processes, function, *args)
 
     def track(self, iterable: Iterable[T], description: str, total: int, /) -> Iterable[T]:
         from rich.progress import track

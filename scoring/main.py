@@ -68,6 +68,8 @@ def run(argv: Sequence[str]) -> int:
     args = parse(argv)
     context = Context(load(PrerankConfig, args.config, os.environ, args.set))
     result = args.run(args, context)
+    if result is None:  # another process of the same run speaks for it
+        return 0
     if args.json:
         text = json.dumps(_finite(result), ensure_ascii=False, default=str, allow_nan=False)
     else:

@@ -157,7 +157,7 @@ def test_verbs_train_and_evaluate(tmp_path: Path, config: TrainConfig):
     parser = ArgumentParser()
     add_verbs(parser.add_subparsers())
     small = replace(config, epochs=1, models_root=str(tmp_path / "trained"))
-    context = SimpleNamespace(config=SimpleNamespace(train=small), track=no_track)
+    context = SimpleNamespace(config=SimpleNamespace(train=small), track=no_track, log=print)
 
     def run(*words: str) -> dict[str, Any]:
         args = parser.parse_args(words)

@@ -10,6 +10,7 @@ from models.features import FeatureSpec
 from models.hashing import age_buckets, bucket
 from models.histories import Histories
 from models.loader import FeatureTables, RequestLoader
+from models.prefetch import Prefetch
 
 
 @pytest.fixture(scope="module")
@@ -17,26 +18,58 @@ def loader(export: Export, config: TrainConfig) -> RequestLoader:
     return RequestLoader(FeatureTables(FeatureSpec.of(export.manifest, 3, config), export), export.split(TRAIN), 33)
 
 
+def shuffled(loader: RequestLoader, seed: int, epoch: int) -> list[Batch]:
+    order = loader.order(seed, epoch)
+    return [loader.step(order, step) for step in range(len(loader))]
+
+
 def _rows(batches: list[Batch]) -> list[int]:
     return torch.cat([batch.rows for batch in batches]).tolist()
 
 
 def test_an_epoch_yields_each_row_once(loader: RequestLoader):
-    batches = list(loader.shuffled(seed=1, epoch=1))
+    batches = shuffled(loader, seed=1, epoch=1)
     assert len(batches) == len(loader)
     assert sorted(_rows(batches)) == list(range(len(loader.rows)))
 
 
 def test_order_depends_on_seed_and_epoch_only(loader: RequestLoader):
-    first = _rows(list(loader.shuffled(1, 1)))
-    assert first == _rows(list(loader.shuffled(1, 1)))
-    assert first != _rows(list(loader.shuffled(1, 2)))
-    assert first != _rows(list(loader.shuffled(2, 1)))
+    first = _rows(shuffled(loader, 1, 1))
+    assert first == _rows(shuffled(loader, 1, 1))
+    assert first != _rows(shuffled(loader, 1, 2))
+    assert first != _rows(shuffled(loader, 2, 1))
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 50])
+def test_ranks_share_each_step_in_order(loader: RequestLoader, ranks: int):
+    order, step = loader.order(1, 1), len(loader) - 1
+    whole = loader.step(order, step)
+    parts = [
+        RequestLoader(loader.tables, loader.rows, loader.batch_requests, rank, ranks).step(order, step)
+        for rank in range(ranks)
+    ]
+    assert _rows(parts) == whole.rows.tolist()
+    for part in parts:
+        assert part.total_weight == whole.total_weight == whole.weight.sum()
+        assert part.total_positives == whole.total_positives == whole.labels.sum()
+
+
+def test_a_run_that_goes_on_at_any_step_sees_every_row_once(loader: RequestLoader):
+    order = loader.order(3, 2)
+    for stop in range(len(loader) + 1):
+        before = Prefetch(lambda step: loader.step(order, step), range(stop), workers=2)
+        after = Prefetch(lambda step: loader.step(order, step), range(stop, len(loader)), workers=0)
+        assert _rows([*before, *after]) == _rows(shuffled(loader, 3, 2))
+
+
+def test_versions_of_an_item_share_a_number(loader: RequestLoader, export: Export):
+    ids, numbers = export.items.item_id, loader.tables.item_number
+    assert len(set(zip(ids, numbers.tolist(), strict=True))) == len(set(ids)) == len(set(numbers.tolist()))
 
 
 def test_requests_stay_whole(loader: RequestLoader):
     request = loader.rows.request_of_row()
-    for batch in loader.shuffled(1, 1):
+    for batch in shuffled(loader, 1, 1):
         of_pair = request[batch.rows.numpy()]
         assert len(np.unique(of_pair)) == len(batch.queries)
         assert len(batch.rows) == np.isin(request, of_pair).sum()
@@ -44,7 +77,7 @@ def test_requests_stay_whole(loader: RequestLoader):
 
 
 def test_pairs_point_at_their_item_and_query(loader: RequestLoader, export: Export):
-    batch = next(loader.shuffled(5, 1))
+    batch = shuffled(loader, 5, 1)[0]
     rows, keys = loader.rows, export.queries[0]
     owner = rows.request_of_row()
     for pair in range(0, len(batch.rows), 17):

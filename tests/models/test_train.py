@@ -1,7 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -10,7 +9,6 @@ from etl.contract.manifest import TRAIN, VALIDATION
 from models.config import TrainConfig
 from models.dataset import Export
 from models.errors import ExportError
-from models.losses import weighted_bce
 from models.train import TrainResult, train
 from tests.models.export_fixture import World, write_export
 
@@ -88,12 +86,3 @@ def test_progress_passes_every_batch_through(tmp_path: Path, config: TrainConfig
 
     train(replace(config, epochs=2), export, "two_tower", track)
     assert seen == [("two_tower epoch 1/2", 2, 2), ("two_tower epoch 2/2", 2, 2)]
-
-
-def test_weighted_bce_equals_the_plain_sum():
-    logits, labels = torch.tensor([[0.5, -1.0], [2.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    weight, heads = torch.tensor([1.0, 3.0]), torch.tensor([0.8, 0.2])
-    p = torch.sigmoid(logits).numpy()
-    bce = -np.log(np.where(labels.numpy() > 0, p, 1 - p))
-    expected = sum(w * (0.8 * row[0] + 0.2 * row[1]) for w, row in zip([1, 3], bce, strict=True)) / 4
-    assert float(weighted_bce(logits, labels, weight, heads)) == pytest.approx(expected, rel=1e-5)

@@ -1,0 +1,38 @@
+"""The quality of a model on the validation split, by which epochs are judged."""
+
+import numpy as np
+
+from etl.contract.manifest import VALIDATION
+from models import metrics
+from models.contract import Ranker
+from models.errors import ExportError
+from models.loader import FeatureTables, RequestLoader
+from models.scorers import SCORING_REQUESTS, score_split
+from models.telemetry import Log
+
+
+def validate(model: Ranker, loader: RequestLoader) -> dict[str, float]:
+    """Mean per-request metrics, and the first head's log loss, over the loader's split."""
+    rows = loader.rows
+    scores = score_split(model, loader, "validation")
+    assert scores.logits is not None
+    label = rows.labels[:, 0]
+    ties = metrics.tie_keys(rows.request[rows.request_of_row()], rows.item)
+    found = metrics.request_metrics(rows.starts, scores.ranking, label, ties)
+    means = {name: float(np.nanmean(values)) for name, values in found.items() if not np.isnan(values).all()}
+    return means | {"logloss": metrics.log_loss(scores.logits[:, 0], label)}
+
+
+def validation_loader(tables: FeatureTables, log: Log) -> RequestLoader | None:
+    """Of the validation split; None, with a line, if there is none. ExportError if it can judge nothing."""
+    if not tables.export.has_split(VALIDATION):
+        log("the export has no validation split: training runs all epochs and keeps the last")
+        return None
+    rows = tables.export.split(VALIDATION)
+    label = rows.labels[:, 0] > 0
+    if not label.any() or label.all():
+        raise ExportError(
+            f"the validation split of {tables.export.directory} holds only one kind of label for head "
+            f"'{tables.spec.heads[0]}': no epoch can be judged. Raise export.validation_days, or set it to 0."
+        )
+    return RequestLoader(tables, rows, SCORING_REQUESTS)
