@@ -11,7 +11,7 @@ PIP_INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python -c constrain
 WITH_JAVA := JAVA_HOME="$$($(BIN)/python -m etl.java --fetch)" && export JAVA_HOME PATH="$(CURDIR)/$(BIN):$$PATH" &&
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-airflow lint format bench bench-interactions lock clean
+.PHONY: help setup demo test test-airflow lint format bench bench-interactions bench-train lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,10 @@ bench: $(BENCH_STAMP) ## install the bench extra and run tests/benchmarks
 bench-interactions: $(BENCH_STAMP) ## a day's refresh against DuckDB, Polars and Spark; EVENTS=30000000 ARGS="-k refresh"
 	@$(WITH_JAVA) PRERANK_BENCH_EVENTS=$(EVENTS) $(BIN)/python -m pytest -q -s -o python_files="bench_*.py" \
 	  tests/benchmarks/bench_interactions.py $(ARGS)
+
+bench-train: $(STAMP) ## loading and training steps against peers; REQUESTS=800 for the short form
+	@PRERANK_BENCH_REQUESTS=$(REQUESTS) $(BIN)/python -m pytest -q -s -o python_files="bench_*.py" \
+	  tests/benchmarks/bench_train.py $(ARGS)
 
 lock: $(STAMP) ## write constraints.txt anew from setup.cfg
 	$(BIN)/uv pip compile --quiet --upgrade --all-extras setup.cfg --python-version 3.11 --no-annotate --no-header \

@@ -56,11 +56,11 @@ def test_gathered_rows_keep_their_order_and_gradients_go_back_to_their_owners(tm
     assert (np.concatenate([one["gradient"] for one in found]) == gradient).all()
 
 
-@pytest.mark.parametrize("changes", [{}, {"in_batch_weight": 0.1, "cross_batch_negatives": 25, "loss": "focal"}])
-def test_two_ranks_learn_what_one_learns(tmp_path: Path, config: TrainConfig, changes: dict):
+def test_two_ranks_learn_what_one_learns(tmp_path: Path, config: TrainConfig):
     data = write_export(tmp_path / "data", SMALL)
-    # Ranks draw their own dropout, so without it the two runs have the same sums, in another order.
-    calm = replace(config, epochs=2, batch_requests=16, dropout=0.0, id_dropout=0.0, tensorboard=False, **changes)
+    # Ranks draw their own dropout: without it the two runs have the same sums, in another order.
+    calm = replace(config, epochs=2, batch_requests=16, dropout=0.0, id_dropout=0.0, tensorboard=False)
+    calm = replace(calm, loss="focal", in_batch_weight=0.1, cross_batch_negatives=25)
     alone = train_in_group(calm, "interactrank", data, tmp_path / "alone", False)
     in_processes(train_in_group, calm, "interactrank", data, tmp_path / "together", False)
     one, two = load(tmp_path / "alone"), load(tmp_path / "together")
@@ -77,6 +77,6 @@ def test_a_gpu_that_is_not_there_is_an_error():
         assert device_of("auto", 0).type == "cuda"
     else:
         assert device_of("auto").type == "cpu"
-        with pytest.raises(TrainingError, match="train.device=cpu"):
+        with pytest.raises(TrainingError, match=r"train\.device=cpu"):
             device_of("cuda")
     assert Ranks().sum(torch.ones(2)).tolist() == [1.0, 1.0]

@@ -47,7 +47,7 @@ def test_it_is_the_softmax_over_the_step_s_items_corrected_by_popularity():
     loss.eval()
     probability = {n: float(loss.frequencies.probability(torch.tensor([n]))[0]) for n in (7, 8, 9)}
     expected = reference(q, v, batch, probability, np.exp(0.7))
-    assert float(loss(q, v, batch, Ranks())) == pytest.approx(expected, rel=1e-5)
+    assert loss(q, v, batch, Ranks()).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_an_item_s_frequency_is_the_decayed_share_of_steps_that_held_it():
@@ -108,4 +108,4 @@ def test_items_of_earlier_steps_join_as_negatives_until_newer_ones_take_their_pl
 def test_a_batch_without_positives_costs_nothing():
     loss = InBatchSoftmax(dim=2, half_life=10)
     batch = batch_of([1, 2], [(0, 0), (0, 1)], [[0.0], [0.0]])
-    assert float(loss(torch.randn(1, 1, 2), torch.randn(2, 2), batch, Ranks())) == 0.0
+    assert loss(torch.randn(1, 1, 2), torch.randn(2, 2), batch, Ranks()).item() == 0.0

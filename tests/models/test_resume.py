@@ -108,15 +108,15 @@ def test_a_damaged_checkpoint_is_an_error_that_says_what_to_do(tmp_path: Path, e
         train(short, export, "two_tower", checkpoint=file)
 
 
-def test_a_checkpoint_executes_nothing(tmp_path: Path, export: Export):
+def test_a_checkpoint_executes_nothing(tmp_path: Path):
     class Bad:
         def __reduce__(self):
             return (Path.touch, (tmp_path / "executed",))
 
     torch.save({"identity": Bad()}, tmp_path / "model.checkpoint")
+    model = torch.nn.Linear(1, 1)
+    optimizer = torch.optim.AdamW(model.parameters())
+    file = CheckpointFile(tmp_path / "model.checkpoint", "x")
     with pytest.raises(CheckpointError):
-        model = torch.nn.Linear(1, 1)
-        CheckpointFile(tmp_path / "model.checkpoint", "x").restore(
-            model, torch.optim.AdamW(model.parameters()), torch.device("cpu")
-        )
+        file.restore(model, optimizer, torch.device("cpu"))
     assert not (tmp_path / "executed").exists()
