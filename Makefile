@@ -11,7 +11,7 @@ PIP_INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python -c constrain
 WITH_JAVA := JAVA_HOME="$$($(BIN)/python -m etl.java --fetch)" && export JAVA_HOME PATH="$(CURDIR)/$(BIN):$$PATH" &&
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-airflow lint format bench bench-interactions bench-train lock clean
+.PHONY: help setup demo test test-airflow test-faults lint format bench bench-interactions bench-train lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,10 +22,13 @@ demo: $(STAMP) ## run the whole job on a scratch lake; ARGS="--source complete-j
 
 # Two workers of one Spark session each, a file in one of them, the longest first (see tests/conftest.py).
 test: $(STAMP) ## run the tests but a day in Airflow; ARGS="-m 'not slow'"
-	@$(WITH_JAVA) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not (airflow and slow)' $(ARGS)
+	@$(WITH_JAVA) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not (slow and (airflow or faults))' $(ARGS)
 
 test-airflow: $(STAMP) ## run a day in real Airflow and real spark-submit
 	@$(WITH_JAVA) $(BIN)/python -m pytest -m 'airflow and slow' $(ARGS)
+
+test-faults: $(STAMP) ## kill what runs, again and again; KILLS=3 for the short form
+	@$(WITH_JAVA) PRERANK_KILLS=$(or $(KILLS),20) $(BIN)/python -m pytest -m 'faults and slow' $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

@@ -4,8 +4,6 @@ Everything else of a run is a function of its position: the order of requests of
 rank), the learning rate of the step. So a run that goes on from here ends with the weights of one never stopped.
 """
 
-import os
-import uuid
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from etl.contract.publish import published_file
 from models.errors import CheckpointError
 
 
@@ -57,16 +56,8 @@ class CheckpointFile:
             "objective": objective.state_dict(),
             "optimizer": optimizer.state_dict(),
         }
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        aside = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex[:8]}.tmp")
-        try:
-            with aside.open("wb") as file:
-                torch.save(state, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(aside, self.path)
-        finally:
-            aside.unlink(missing_ok=True)
+        with published_file(self.path) as aside:
+            torch.save(state, aside)
 
     def restore(self, objective: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device) -> Progress | None:
         """Put the saved state into place; None if there is none of this run. CheckpointError if it cannot be read."""

@@ -1,7 +1,13 @@
-"""Directories that appear whole or not at all: written aside, renamed into place."""
+"""Files and directories that appear whole or not at all: written aside, renamed into place.
+
+What is written aside carries the name of its process, so that the next writer of the same target can tell what a killed
+one has left behind and take it away.
+"""
 
 import os
+import re
 import shutil
+import socket
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +28,7 @@ def published_directory(target: Path, marker: str) -> Iterator[Path]:
     _restore(target)
     if target.exists() and not (target / marker).is_file() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{target} is not replaced: it holds files but no {marker}. Give another --out")
-    aside = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.tmp"
+    aside = _aside(target)
     aside.mkdir()
     try:
         yield aside
@@ -31,15 +37,44 @@ def published_directory(target: Path, marker: str) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a small file aside and rename it over ``path``."""
+@contextmanager
+def published_file(path: Path) -> Iterator[Path]:
+    """Yield the path of a file to write, which takes ``path``'s place on success, on disk to the last byte."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    aside = _aside(path)
     try:
-        aside.write_text(text, encoding="utf-8")
+        yield aside
+        with aside.open("rb") as written:
+            os.fsync(written.fileno())
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file aside and rename it over ``path``."""
+    with published_file(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def _aside(target: Path) -> Path:
+    """A new name beside ``target``; what dead processes of this host have left under such names is removed."""
+    host = re.sub(r"[^\w-]", "", socket.gethostname())
+    ours = re.compile(re.escape(f".{target.name}.{host}-") + r"(\d+)-[0-9a-f]{8}\.tmp")
+    for path in target.parent.glob(".*.tmp"):
+        if (found := ours.fullmatch(path.name)) and not _is_alive(int(found[1])):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+    return target.with_name(f".{target.name}.{host}-{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _restore(target: Path) -> None:

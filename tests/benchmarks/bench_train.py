@@ -16,7 +16,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -234,7 +233,7 @@ def _ceilings(device: torch.device) -> tuple[float, float]:
     a = torch.rand(8192, 8192, device=device, dtype=torch.bfloat16)
     big = torch.rand(1 << 28, device=device)
     product = median(_seconds(lambda: a @ a) for _ in range(10))
-    copy = median(_seconds(lambda: big.clone()) for _ in range(10))
+    copy = median(_seconds(big.clone) for _ in range(10))
     return 2 * 8192**3 / product, 2 * 4 * (1 << 28) / copy
 
 
@@ -267,7 +266,6 @@ def _report(part: str, result: dict[str, Any]) -> None:
         "cores": os.cpu_count(),
         "machine": platform.machine(),
         "torch": torch.__version__,
-        "numpy": np.__version__,
     }
     text = json.dumps({"part": part, **result, "on": machine}, indent=2)
     print(f"\n{text}")

@@ -1,4 +1,7 @@
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,6 +82,27 @@ def test_a_swap_that_was_killed_between_its_two_renames_is_undone(tmp_path):
         (aside / "old").write_text("2")
     assert (tmp_path / "out" / "old").read_text() == "2"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.faults
+def test_what_a_killed_writer_left_beside_its_target_is_taken_away(tmp_path):
+    for kind in ("out", "file.json"):
+        script = (
+            "import os, pathlib, signal; from etl.contract import publish\n"
+            f"with publish.{'published_file' if '.' in kind else 'published_directory'}"
+            f"(pathlib.Path({str(tmp_path / kind)!r}){'' if '.' in kind else ', chr(109)'}) as aside:\n"
+            "    (aside / 'half' if aside.is_dir() else aside).write_text('1')\n"
+            "    os.kill(os.getpid(), signal.SIGKILL)"
+        )
+        assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -signal.SIGKILL
+    other = tmp_path / f".out.elsewhere-{os.getpid()}-01234567.tmp"
+    other.mkdir()
+    assert len(list(tmp_path.iterdir())) == 3
+    # One that is still writing is left alone.
+    with published_directory(tmp_path / "out", "m") as running, published_directory(tmp_path / "out", "m"):
+        assert running.is_dir()
+    write_text(tmp_path / "file.json", "{}")
+    assert {path.name for path in tmp_path.iterdir()} == {"out", "file.json", other.name}
 
 
 def test_a_small_file_is_replaced_in_one_step(tmp_path):
