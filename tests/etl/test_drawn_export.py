@@ -23,7 +23,7 @@ HEADS = (
     HeadConfig("engagement", ("click", "purchase"), 20.0),
     HeadConfig("browsed", ("click",), veto=("purchase",)),
 )
-#: Labels of the last day but one are mature.
+#: Labels of the last day but one are mature. The day before it is empty: validation takes two.
 DAYS = DateRange(EXPORT_DAYS.start, "2024-03-02")
 
 
@@ -31,7 +31,7 @@ def exported(built, out, kind, **export):
     """The export's rows and the reference's, by (request hash, item_id)."""
     settings = dataclasses.replace(
         built.config.export, negatives=kind, row_weights={"purchase": 20.0, "click": 1.5, "impression": 5.0},
-        label_window_days=1, impression_sampling_rate=0.5, **export,
+        label_window_days=1, impression_sampling_rate=0.5, validation_days=2, **export,
     )  # fmt: skip
     config = dataclasses.replace(built.config, heads=HEADS, export=settings)
     export_training_data(built.lake(), config, DAYS, out)
