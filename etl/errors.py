@@ -44,20 +44,20 @@ class ImmatureLabelsError(PrerankError):
 
     retryable = True
 
-    def __init__(self, days: DateRange, window_days: int, newest: str):
-        self.days, self.window_days, self.newest = days, window_days, newest
-        super().__init__(days, window_days, newest)
+    def __init__(self, days: DateRange, window_days: int, held: DateRange):
+        self.days, self.window_days, self.held = days, window_days, held
+        super().__init__(days, window_days, held)
 
     def __str__(self) -> str:
-        window, mature = self.window_days, shift_ds(self.newest, -self.window_days)
+        window, mature = self.window_days, shift_ds(self.held.end, -self.window_days)
         young = DateRange(max(self.days.start, shift_ds(mature, 1)), self.days.end)
         last = shift_ds(young.end, window)
         when = [f"{day} will be when {shift_ds(day, window)} is ingested" for day in sorted({young.start, young.end})]
         export = f"Export a range up to {mature}, or ingest" if mature >= self.days.start else "Ingest"
         return (
             f"the labels of {young} are not mature: a day D needs events up to D+{window} (export.label_window_days), "
-            f"and the newest are of {self.newest}. {', '.join(when)}. {export} what is missing: "
-            f"prerank ingest --source ... --start-ds {shift_ds(self.newest, 1)} --end-ds {last}"
+            f"and they span {self.held}. {', '.join(when)}. {export} what is missing: "
+            f"prerank ingest --source ... --start-ds {shift_ds(self.held.end, 1)} --end-ds {last}"
         )
 
 

@@ -31,7 +31,7 @@ def require_mature(lake: Lake, days: DateRange, window_days: int) -> None:
     if not held:
         raise MissingDataError(c.EVENTS, days, lake.path(c.EVENTS))
     if held[-1] < shift_ds(days.end, window_days):
-        raise ImmatureLabelsError(days, window_days, held[-1])
+        raise ImmatureLabelsError(days, window_days, DateRange(held[0], held[-1]))
     require_source(lake, c.EVENTS, days.widen(after=window_days))
 
 

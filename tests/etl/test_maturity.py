@@ -33,7 +33,7 @@ def test_a_day_is_mature_once_events_reach_the_last_day_of_its_window(asked, win
 def test_a_day_earlier_it_is_not_and_the_error_says_what_would_be(asked):
     with pytest.raises(ImmatureLabelsError) as caught:
         require_mature(lake_with("2024-02-27", "2024-03-01"), DAYS, 2)
-    assert caught.value.args == (DAYS, 2, "2024-03-01")
+    assert caught.value.args == (DAYS, 2, DateRange("2024-02-27", "2024-03-01"))
     assert "labels of 2024-02-29 are not mature" in str(caught.value)
     assert "up to 2024-02-28" in str(caught.value)
 

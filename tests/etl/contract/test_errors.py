@@ -25,7 +25,7 @@ DAYS = DateRange("2024-02-28", "2024-02-29")
         (EmptyInputError("log", str(DAYS), 3), 1, False),
         (RowBalanceError("log", 3, 1, 1), 1, False),
         (MissingDataError("events", DAYS, "lake"), 1, False),
-        (ImmatureLabelsError(DAYS, 2, "2024-03-01"), 1, True),
+        (ImmatureLabelsError(DAYS, 2, DateRange("2024-02-01", "2024-03-01")), 1, True),
     ],
 )
 def test_every_failure_has_its_exit_code_and_says_whether_to_retry(error, code, retryable):
@@ -45,7 +45,7 @@ def test_every_failure_has_its_exit_code_and_says_whether_to_retry(error, code, 
         (MissingDataError("interactions", None, "lake"), ["prerank interactions", "lake.root"]),
         (MissingDataError("items", DAYS, "lake"), ["ingest --table items"]),
         (
-            ImmatureLabelsError(DAYS, 2, "2024-03-01"),
+            ImmatureLabelsError(DAYS, 2, DateRange("2024-02-01", "2024-03-01")),
             [
                 "labels of 2024-02-29 are",
                 "2024-02-29 will be when 2024-03-02 is ingested",
@@ -54,7 +54,7 @@ def test_every_failure_has_its_exit_code_and_says_whether_to_retry(error, code, 
             ],
         ),
         (
-            ImmatureLabelsError(DAYS, 2, "2024-02-29"),
+            ImmatureLabelsError(DAYS, 2, DateRange("2024-02-01", "2024-02-29")),
             ["labels of 2024-02-28..2024-02-29 are", "2024-02-28 will be when 2024-03-01 is", "Ingest what is missing"],
         ),
     ],
