@@ -1,6 +1,8 @@
 """The sections of ``prerank.yaml`` that logs, tables and exports need. Explanations stand under each field."""
 
+import math
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from etl.contract.columns import IMPRESSION
@@ -9,6 +11,9 @@ from etl.contract.columns import IMPRESSION
 FAMILIES = ("cnt", "share", "rate", "decay", "users", "coec", "fresh")
 #: Those that are there unless a configuration says otherwise.
 USUAL_FAMILIES = FAMILIES[:5]
+
+#: Where rows without engagement come from, beside what was shown.
+IMPRESSIONS, CANDIDATES, CATALOGUE = NEGATIVES = ("impressions", "candidates", "catalogue")
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 
@@ -121,16 +126,21 @@ class ItemsConfig:
 
 @dataclass(frozen=True)
 class HeadConfig:
-    """One thing that the models predict: did any of ``actions`` follow?"""
+    """One thing that the models predict: did any of ``actions`` follow, and none of ``veto``?"""
 
     name: str
     actions: tuple[str, ...]
     weight: float = 1.0
+    veto: tuple[str, ...] = ()
+    """Actions that take the label back, for example a short click; they act on labels only, counts keep them."""
 
     def __post_init__(self) -> None:
         _check_names("head", (self.name,))
         if not self.actions or self.weight <= 0:
             raise ValueError(f"head '{self.name}' needs at least one action and a weight above 0")
+        both = sorted(set(self.actions) & set(self.veto))
+        if both:
+            raise ValueError(f"head '{self.name}' has {', '.join(both)} in actions and in veto: keep it in one of them")
 
 
 @dataclass(frozen=True)
@@ -144,12 +154,46 @@ class ExportConfig:
     validation_days: int = 1
     test_days: int = 1
     """The last days of the range; the days before them are for training."""
+    label_window_days: int = 0
+    """A day D is exported once ``events`` reaches D + so many days, and actions until then count. 0 holds no day back:
+    what is there until the end of D+1 counts."""
+    row_weights: dict[str, float] = field(default_factory=dict)
+    """Action -> weight: a row weighs as the first of these actions, in this order, that it had; 1 if it had none."""
+    impression_sampling_rate: float = 1.0
+    """Share of the training rows without any action that is kept, each weighing 1/rate more; 1 keeps all."""
+    sampling_seed: int = 0
+    """Another seed keeps other impressions and draws other negatives."""
+    negatives: str = IMPRESSIONS
+    """Rows without engagement: impressions as logged; or beside them the query's other candidates, or any item of the
+    catalogue (for a log without impressions). In every split."""
+    negatives_per_request: int = 0
+    """How many such items a request gets at most; 0 for negatives: impressions."""
+    negative_weight: float = 1.0
+    """The weight of a row that was drawn and not shown."""
 
     def __post_init__(self) -> None:
+        self._check_labels()
         if not set(self.cross_families) <= set(FAMILIES):
             raise ValueError(f"cross_families: known are {', '.join(FAMILIES)}")
         if self.history_length < 1 or self.history_days < 1 or self.validation_days < 0 or self.test_days < 0:
             raise ValueError("history_length and history_days must be 1 or more, split days 0 or more")
+
+    def _check_labels(self) -> None:
+        if self.label_window_days < 0:
+            raise ValueError("label_window_days must be 0 or more")
+        for name, weight in {**self.row_weights, "negative_weight": self.negative_weight}.items():
+            if not (weight > 0 and math.isfinite(weight)):
+                raise ValueError(f"a row's weight must be a number above 0, {name} has {weight}")
+        if not 0 < self.impression_sampling_rate <= 1:
+            raise ValueError("impression_sampling_rate must lie in (0, 1]")
+        if not -(2**63) <= self.sampling_seed < 2**63:
+            raise ValueError("sampling_seed must fit into 64 bits")
+        if self.negatives not in NEGATIVES:
+            raise ValueError(f"negatives: known are {', '.join(NEGATIVES)}")
+        if self.negatives_per_request < 0 or (self.negatives == IMPRESSIONS) != (self.negatives_per_request == 0):
+            raise ValueError(
+                "negatives: candidates or catalogue needs negatives_per_request of 1 or more, impressions needs 0"
+            )
 
 
 @dataclass(frozen=True)
@@ -180,9 +224,13 @@ class EtlConfig:
         if absent:
             raise ValueError(f"export.cross_families has {', '.join(absent)}, which interactions.families leaves out")
         for head in self.heads:
-            unknown = sorted(set(head.actions) - set(self.events.actions))
-            if unknown:
-                raise ValueError(f"head '{head.name}' uses {', '.join(unknown)}, not in events.actions")
+            self._check_actions(f"head '{head.name}'", {*head.actions, *head.veto})
+        self._check_actions("export.row_weights", self.export.row_weights)
+
+    def _check_actions(self, user: str, actions: Collection[str]) -> None:
+        unknown = sorted(set(actions) - set(self.events.actions))
+        if unknown:
+            raise ValueError(f"{user} uses {', '.join(unknown)}, not in events.actions")
 
     @property
     def engagement_actions(self) -> tuple[str, ...]:

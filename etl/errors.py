@@ -1,6 +1,6 @@
 """Failures of etl. Base classes and exit codes: etl.contract.errors."""
 
-from etl.contract.dates import DateRange
+from etl.contract.dates import DateRange, shift_ds
 from etl.contract.errors import PrerankError
 
 
@@ -36,6 +36,28 @@ class OutdatedTableError(PrerankError):
         return (
             f"table '{self.table}', {self.days}: built under another definition than the configuration's (windows, "
             f"actions, segments, ...). Build them again with: prerank backfill {span}"
+        )
+
+
+class ImmatureLabelsError(PrerankError):
+    """Days whose labels may still change: the actions that they count are not all ingested."""
+
+    retryable = True
+
+    def __init__(self, days: DateRange, window_days: int, held: DateRange):
+        self.days, self.window_days, self.held = days, window_days, held
+        super().__init__(days, window_days, held)
+
+    def __str__(self) -> str:
+        window, mature = self.window_days, shift_ds(self.held.end, -self.window_days)
+        young = DateRange(max(self.days.start, shift_ds(mature, 1)), self.days.end)
+        last = shift_ds(young.end, window)
+        when = [f"{day} will be when {shift_ds(day, window)} is ingested" for day in sorted({young.start, young.end})]
+        export = f"Export a range up to {mature}, or ingest" if mature >= self.days.start else "Ingest"
+        return (
+            f"the labels of {young} are not mature: a day D needs events up to D+{window} (export.label_window_days), "
+            f"and they span {self.held}. {', '.join(when)}. {export} what is missing: "
+            f"prerank ingest --source ... --start-ds {shift_ds(self.held.end, 1)} --end-ds {last}"
         )
 
 

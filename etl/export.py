@@ -1,7 +1,7 @@
 """The export job: point-in-time training data for a range of days, in the layout of etl.contract.manifest."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from etl.caching import Cached
 from etl.catalogues import snapshot_days
-from etl.config import EtlConfig
+from etl.config import EtlConfig, ExportConfig
 from etl.contract import columns as c
 from etl.contract import manifest as m
 from etl.contract.dates import DateRange, shift_ds
@@ -19,7 +19,9 @@ from etl.contract.publish import published_directory
 from etl.contract.settings import digest
 from etl.cross import cross_names
 from etl.lake import Lake
-from etl.plan import require_current, require_source
+from etl.maturity import require_mature
+from etl.negatives import require_catalogue
+from etl.plan import require_current
 from etl.quality.export import check_export
 from etl.sources.errors import InputError
 from etl.training_frames import ExportFrames, training_frames
@@ -48,15 +50,17 @@ def export_training_data(
     """Write the export of ``days`` to ``out``, replacing what is there, only when it is whole and has passed its gate.
 
     ``truth`` is a simulator's table of (request_id, item_id, probability), kept beside the rows as ``oracle``.
-    Raises MissingDataError if interactions of D-1-lag_days are missing, UsageError if the range is too short to split.
+    Raises MissingDataError if interactions of D-1-lag_days are missing, ImmatureLabelsError if labels of a day could
+    still change (see etl.maturity), UsageError if the range is too short to split.
     """
     splits = split_days(days, config)
-    require_source(lake, c.EVENTS, days)
+    require_mature(lake, days, config.export.label_window_days)
     require_current(lake, config, c.INTERACTIONS, days.shift(-1 - config.interactions.lag_days))
     _require_catalogue(lake, days, config.interactions.lag_days)
+    require_catalogue(lake, config, days)
     oracle = lake.spark.read.parquet(truth) if truth else None
     with Cached() as keep, published_directory(out, m.FILE) as aside:
-        frames = training_frames(lake, config, days, oracle, keep)
+        frames = training_frames(lake, config, days, splits, oracle, keep)
         manifest = _write(aside, frames, lake, config, days, splits, oracle is not None)
         check_export(aside, manifest, splits, frames.expected_rows, config)
         manifest.write(aside)
@@ -108,7 +112,7 @@ def _write(
         end_ds=days.end,
         lag_days=config.interactions.lag_days,
         history_length=config.export.history_length,
-        heads=tuple(m.Head(head.name, head.actions, head.weight) for head in config.heads),
+        heads=tuple(m.Head(head.name, head.actions, head.weight, head.veto) for head in config.heads),
         actions=config.events.actions,
         segments=frames.segments,
         cross=tuple(cross_names(config)),
@@ -121,8 +125,15 @@ def _write(
         config_hash=digest(config),
         has_oracle=has_oracle,
         coverage_by_ds=coverage,
+        label_definition=_label_definition(config.export),
         **counts,
     )
+
+
+def _label_definition(export: ExportConfig) -> m.LabelDefinition:
+    names = [field.name for field in fields(m.LabelDefinition)]
+    values = {name: getattr(export, name) for name in names}
+    return m.LabelDefinition(**values | {"row_weights": tuple(export.row_weights.items())})
 
 
 def _write_rows(

@@ -1,5 +1,6 @@
 """The four parts of an export as DataFrames: rows, items, queries and user histories, joined point in time."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pyspark.sql import DataFrame, Window
@@ -10,12 +11,17 @@ from etl.caching import Cached
 from etl.config import EtlConfig
 from etl.contract import columns as c
 from etl.contract.dates import DateRange, shift_ds
+from etl.contract.manifest import TRAIN
 from etl.cross import needs_backoff, with_cross
 from etl.histories import actions_of, as_lists, with_history_end
 from etl.item_versions import VERSION, described_items, version_of
 from etl.lake import Lake
+from etl.maturity import counted_events, reach_days
+from etl.negatives import as_of, draw_negatives, negative_pairs
 from etl.query_windows import AS_OF
-from etl.training_rows import requests, training_rows
+from etl.row_counts import expected_rows
+from etl.sampling import sampled
+from etl.training_rows import labelled_pairs, requests
 
 # Events of one request_id lie within so many days; what comes later would look like a request of its own.
 _LONGEST_REQUEST_DAYS = 7
@@ -34,20 +40,29 @@ class ExportFrames:
 
 
 def training_frames(
-    lake: Lake, config: EtlConfig, days: DateRange, oracle: DataFrame | None, keep: Cached
+    lake: Lake, config: EtlConfig, days: DateRange, splits: Mapping[str, str], oracle: DataFrame | None, keep: Cached
 ) -> ExportFrames:
-    """Rows, items, queries and histories; reads only what the rows of ``days`` could know."""
-    lag = config.interactions.lag_days
-    # Far enough back to see where a long request truly began, and a day on, for what followed late in the evening.
-    events = lake.read(c.EVENTS, days.widen(before=_LONGEST_REQUEST_DAYS, after=1))
+    """Rows, items, queries and histories; reads only what the rows of ``days`` could know.
+
+    ``splits`` says which split each ds belongs to.
+    """
+    lag, window = config.interactions.lag_days, config.export.label_window_days
+    # Far enough back to see where a request truly began, however late its last action that counts.
+    before = max(_LONGEST_REQUEST_DAYS, window)
+    events = lake.read(c.EVENTS, days.widen(before=before, after=reach_days(window)))
     begun = keep(requests(events, days))
+    counted = counted_events(events, begun, window)
     reach = DateRange(shift_ds(days.start, -config.export.history_days), days.end)
     actions = actions_of(lake.read(c.EVENTS, reach), begun.select("user_id").distinct())
     snapshots = lake.days_of(c.ITEMS)
-    rows = training_rows(events, with_history_end(begun, actions), config.heads)
+    train_days = [ds for ds, split in splits.items() if split == TRAIN]
+    pairs = sampled(labelled_pairs(counted, config), train_days, config.export)
+    negatives = draw_negatives(counted, begun, lake, config, days)
+    if negatives is not None:
+        pairs = pairs.unionByName(negative_pairs(negatives, config))
+    rows = pairs.drop("ds", "acted").join(with_history_end(begun, actions), "request_id")
     rows = rows.withColumn(VERSION, version_of(F.col("ds"), snapshots, days, lag))
-    rows = rows.withColumn(AS_OF, F.date_format(F.date_sub(F.to_date("ds"), 1 + lag), "yyyy-MM-dd"))
-    rows = keep(rows)
+    rows = keep(rows.withColumn(AS_OF, as_of(lag)))
     actions = actions.withColumn(VERSION, version_of(F.col("ds"), snapshots, reach, lag))
 
     references = rows.select("item_id", VERSION).unionByName(actions.select("item_id", VERSION))
@@ -64,9 +79,8 @@ def training_frames(
     rows = with_cross(rows, lake.read(c.INTERACTIONS, seen), config, backoff)
     rows = rows.join(items.select("item", "item_id", VERSION), ["item_id", VERSION]).join(queries, "query_key")
     rows = _with_oracle(rows.join(users, "user_id"), oracle)
-    of_requests = events.join(begun.select("request_id"), "request_id", "left_semi")
-    expected_rows = of_requests.select("request_id", "item_id").distinct().count()
-    return ExportFrames(keep(_shaped(rows, segments)), items, queries, histories, segments, expected_rows)
+    expected = expected_rows(counted, begun, lake, config, days, train_days)
+    return ExportFrames(keep(_shaped(rows, segments)), items, queries, histories, segments, expected)
 
 
 def _indexed(frame: DataFrame, name: str, *key: str) -> DataFrame:
@@ -119,7 +133,7 @@ def _shaped(rows: DataFrame, segments: dict[str, tuple[str, ...]]) -> DataFrame:
         "position",
         F.array(*known).cast("array<int>").alias("segments"),
         "labels",
-        F.lit(1.0).cast("float").alias("weight"),
+        F.col("weight").cast("float").alias("weight"),
         "cross",
         "oracle",
     )

@@ -15,6 +15,7 @@ A row sees the first ``history_end`` entries of its user's history: those strict
 
 import dataclasses
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,11 +59,26 @@ HISTORIES = {"items": "list<int32>", "actions": "list<int8>", "ts": "list<int64>
 
 @dataclass(frozen=True)
 class Head:
-    """One label: did any of ``actions`` follow the impression? The first head ranks."""
+    """One label: did any of ``actions`` follow the impression, and none of ``veto``? The first head ranks."""
 
     name: str
     actions: tuple[str, ...]
     weight: float
+    veto: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LabelDefinition:
+    """What decides which rows there are and what they weigh, beside the heads: as in the section ``export``."""
+
+    label_window_days: int = 0
+    row_weights: tuple[tuple[str, float], ...] = ()
+    """(action, weight), in the order in which they are tried."""
+    impression_sampling_rate: float = 1.0
+    sampling_seed: int = 0
+    negatives: str = "impressions"
+    negatives_per_request: int = 0
+    negative_weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -98,6 +114,7 @@ class Manifest:
     has_oracle: bool
     coverage_by_ds: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
     """Per ds: rows and the share of them with interaction history."""
+    label_definition: LabelDefinition = LabelDefinition()
     format_version: int = FORMAT_VERSION
 
     @property
@@ -129,9 +146,18 @@ def read_manifest(directory: Path) -> Manifest:
 
 
 def _from_plain(plain: dict[str, Any]) -> Manifest:
-    heads = tuple(Head(head["name"], tuple(head["actions"]), head["weight"]) for head in plain.pop("heads"))
+    heads = tuple(_head(**head) for head in plain.pop("heads"))
     shards = tuple(Shard(**shard) for shard in plain.pop("shards"))
     segments = {name: tuple(values) for name, values in plain.pop("segments").items()}
     lists = {key: tuple(plain.pop(key)) for key in ("actions", "cross", "categories", "numerics", "dense")}
+    labels = _label_definition(**plain.pop("label_definition", {}))
     fields: dict[str, Any] = {"heads": heads, "shards": shards, "segments": segments, **lists, **plain}
-    return Manifest(**fields)
+    return Manifest(label_definition=labels, **fields)
+
+
+def _head(name: str, actions: list[str], weight: float, veto: Iterable[str] = ()) -> Head:
+    return Head(name, tuple(actions), weight, tuple(veto))
+
+
+def _label_definition(row_weights: Iterable[tuple[str, float]] = (), **plain: Any) -> LabelDefinition:
+    return LabelDefinition(row_weights=tuple((action, weight) for action, weight in row_weights), **plain)

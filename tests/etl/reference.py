@@ -343,13 +343,13 @@ def begun(events: Iterable[Event], days: DateRange) -> dict[str, Event]:
 
 
 def training_rows(events: Sequence[Event], days: DateRange, config: EtlConfig) -> dict[tuple[str, str], dict[str, Any]]:
-    """(request_id, item_id) -> labels, position, history (item, action, seconds), cross features as of D-1-lag."""
+    """(request_id, item_id) -> labels, weight, position, history (item, action, seconds), cross as of D-1-lag."""
     lag = config.interactions.lag_days
     seen_by_day = {ds: interactions(events, as_of(ds, lag), config) for ds in days}
     oldest = (date.fromisoformat(days.start) - timedelta(days=config.export.history_days)).isoformat()
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for request_id, start in begun(events, days).items():
-        own = [event for event in events if event["request_id"] == request_id]
+        own = counted(events, request_id, start["ds"], config)
         history = [
             event for event in sorted(events, key=lambda event: (event["ts"], event["event_id"]))
             if event["user_id"] == start["user_id"] and event["action"] != "impression"
@@ -363,12 +363,20 @@ def training_rows(events: Sequence[Event], days: DateRange, config: EtlConfig) -
                 "ts": micros(start["ts"]) // 1_000_000,
                 "query_key": start["query_key"],
                 "segments": start["segments"],
-                "labels": [int(bool(done & set(head.actions))) for head in config.heads],
+                "labels": [int(bool(done & set(head.actions) and not done & set(head.veto))) for head in config.heads],
+                "weight": next((w for action, w in config.export.row_weights.items() if action in done), 1.0),
+                "acted": done != {"impression"},
                 "position": min((position for position in shown if position is not None), default=-1),
                 "history": [(e["item_id"], e["action"], micros(e["ts"]) // 1_000_000) for e in history],
                 "cross": cross(seen_by_day[start["ds"]], start, item, config, events, as_of(start["ds"], lag)),
             }
     return rows
+
+
+def counted(events: Iterable[Event], request_id: str, ds: str, config: EtlConfig) -> list[Event]:
+    """The events of a request that began on ``ds`` that its rows may know."""
+    last = (date.fromisoformat(ds) + timedelta(days=max(1, config.export.label_window_days))).isoformat()
+    return [event for event in events if event["request_id"] == request_id and event["ds"] <= last]
 
 
 def as_of(ds: str, lag: int) -> str:

@@ -49,7 +49,7 @@ def test_there_is_one_row_per_request_and_item(rows, expected):
     assert rows.keys() == expected.keys()
 
 
-@pytest.mark.parametrize("name", ["ds", "ts", "labels", "position", "query_key", "segments"])
+@pytest.mark.parametrize("name", ["ds", "ts", "labels", "weight", "position", "query_key", "segments"])
 def test_rows_stand_where_and_with_what_their_request_began(rows, expected, name):
     assert {key: row[name] for key, row in rows.items()} == {key: row[name] for key, row in expected.items()}
 

@@ -2,7 +2,14 @@ import pytest
 
 from etl.contract.dates import DateRange
 from etl.contract.errors import PrerankError, UnknownNameError, UsageError
-from etl.errors import EmptyInputError, GateError, MissingDataError, RowBalanceError, WriteVerificationError
+from etl.errors import (
+    EmptyInputError,
+    GateError,
+    ImmatureLabelsError,
+    MissingDataError,
+    RowBalanceError,
+    WriteVerificationError,
+)
 
 DAYS = DateRange("2024-02-28", "2024-02-29")
 
@@ -18,6 +25,7 @@ DAYS = DateRange("2024-02-28", "2024-02-29")
         (EmptyInputError("log", str(DAYS), 3), 1, False),
         (RowBalanceError("log", 3, 1, 1), 1, False),
         (MissingDataError("events", DAYS, "lake"), 1, False),
+        (ImmatureLabelsError(DAYS, 2, DateRange("2024-02-01", "2024-03-01")), 1, True),
     ],
 )
 def test_every_failure_has_its_exit_code_and_says_whether_to_retry(error, code, retryable):
@@ -36,6 +44,19 @@ def test_every_failure_has_its_exit_code_and_says_whether_to_retry(error, code, 
         (MissingDataError("events", DAYS, "lake"), ["prerank ingest", "--start-ds 2024-02-28 --end-ds 2024-02-29"]),
         (MissingDataError("interactions", None, "lake"), ["prerank interactions", "lake.root"]),
         (MissingDataError("items", DAYS, "lake"), ["ingest --table items"]),
+        (
+            ImmatureLabelsError(DAYS, 2, DateRange("2024-02-01", "2024-03-01")),
+            [
+                "labels of 2024-02-29 are",
+                "2024-02-29 will be when 2024-03-02 is ingested",
+                "up to 2024-02-28, or",
+                "--start-ds 2024-03-02 --end-ds 2024-03-02",
+            ],
+        ),
+        (
+            ImmatureLabelsError(DAYS, 2, DateRange("2024-02-01", "2024-02-29")),
+            ["labels of 2024-02-28..2024-02-29 are", "2024-02-28 will be when 2024-03-01 is", "Ingest what is missing"],
+        ),
     ],
 )
 def test_a_message_says_what_where_and_what_to_do(error, words):

@@ -4,14 +4,14 @@ import json
 import pytest
 
 from etl.contract.errors import ManifestError
-from etl.contract.manifest import FILE, Head, Manifest, Shard, read_manifest
+from etl.contract.manifest import FILE, Head, LabelDefinition, Manifest, Shard, read_manifest
 
 MANIFEST = Manifest(
     start_ds="2024-02-28",
     end_ds="2024-03-01",
     lag_days=1,
     history_length=5,
-    heads=(Head("engagement", ("click", "save"), 20.0), Head("save", ("save",), 1.0)),
+    heads=(Head("engagement", ("click", "save"), 20.0), Head("save", ("save",), 1.0, ("click",))),
     actions=("impression", "click", "save"),
     segments={"country": ("", "DE"), "gender": ("",)},
     cross=("all__click_share_7d",),
@@ -27,6 +27,7 @@ MANIFEST = Manifest(
     config_hash="abc",
     has_oracle=False,
     coverage_by_ds={"2024-02-28": {"rows": 3, "with_history": 0.5}},
+    label_definition=LabelDefinition(label_window_days=2, row_weights=(("save", 7.0), ("click", 1.0))),
 )
 
 
@@ -34,6 +35,18 @@ def test_a_manifest_is_read_back_as_it_was_written(tmp_path):
     MANIFEST.write(tmp_path)
     assert read_manifest(tmp_path) == MANIFEST
     assert MANIFEST.rows == 7
+
+
+def test_a_manifest_from_before_vetoes_and_label_definitions_has_their_defaults(tmp_path):
+    MANIFEST.write(tmp_path)
+    plain = json.loads((tmp_path / FILE).read_text())
+    del plain["label_definition"]
+    for head in plain["heads"]:
+        del head["veto"]
+    (tmp_path / FILE).write_text(json.dumps(plain))
+    found = read_manifest(tmp_path)
+    assert found.label_definition == LabelDefinition()
+    assert [head.veto for head in found.heads] == [(), ()]
 
 
 def test_a_directory_without_a_manifest_is_no_export_and_says_how_to_make_one(tmp_path):
