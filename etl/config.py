@@ -144,12 +144,16 @@ class ExportConfig:
     validation_days: int = 1
     test_days: int = 1
     """The last days of the range; the days before them are for training."""
+    max_psi: float = 0.0
+    """A feature that drifted further from the baseline's stops the export; 0 only reports. 0.25 is a usual limit."""
 
     def __post_init__(self) -> None:
         if not set(self.cross_families) <= set(FAMILIES):
             raise ValueError(f"cross_families: known are {', '.join(FAMILIES)}")
         if self.history_length < 1 or self.history_days < 1 or self.validation_days < 0 or self.test_days < 0:
             raise ValueError("history_length and history_days must be 1 or more, split days 0 or more")
+        if self.max_psi < 0:
+            raise ValueError("max_psi must be 0 or more")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from etl.config import EtlConfig
 from etl.contract import columns as c
 from etl.contract.dates import DateRange, shift_ds
 from etl.cross import needs_backoff, with_cross
-from etl.histories import actions_of, as_lists, with_history_end
+from etl.histories import actions_of, as_lists, trimmed, with_history_end
 from etl.item_versions import VERSION, described_items, version_of
 from etl.lake import Lake
 from etl.query_windows import AS_OF
@@ -43,12 +43,13 @@ def training_frames(
     begun = keep(requests(events, days))
     reach = DateRange(shift_ds(days.start, -config.export.history_days), days.end)
     actions = actions_of(lake.read(c.EVENTS, reach), begun.select("user_id").distinct())
+    located, actions = trimmed(keep(with_history_end(begun, actions)), actions, config.export.history_length)
     snapshots = lake.days_of(c.ITEMS)
-    rows = training_rows(events, with_history_end(begun, actions), config.heads)
+    rows = training_rows(events, located, config.heads)
     rows = rows.withColumn(VERSION, version_of(F.col("ds"), snapshots, days, lag))
     rows = rows.withColumn(AS_OF, F.date_format(F.date_sub(F.to_date("ds"), 1 + lag), "yyyy-MM-dd"))
     rows = keep(rows)
-    actions = actions.withColumn(VERSION, version_of(F.col("ds"), snapshots, reach, lag))
+    actions = keep(actions.withColumn(VERSION, version_of(F.col("ds"), snapshots, reach, lag)))
 
     references = rows.select("item_id", VERSION).unionByName(actions.select("item_id", VERSION))
     catalogue = lake.read(c.ITEMS) if snapshots else None
