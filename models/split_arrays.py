@@ -14,7 +14,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,19 +111,15 @@ def _mapped(path: Path) -> Array:
 @contextmanager
 def _lock(home: _Home, split: str) -> Iterator[bool]:
     """Hold the right to write ``home/split``, waiting for whoever has it; False where nothing can be written."""
-    try:
-        home.path.mkdir(exist_ok=True, mode=0o700 if home.private else 0o777)
-        handle = os.open(home.path / f".{split}.lock", os.O_CREAT | os.O_RDWR, 0o600) if home.is_trusted() else None
-    except OSError:
-        handle = None
-    if handle is None:
-        yield False
-        return
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield True
-    finally:
-        os.close(handle)
+    with ExitStack() as stack:
+        try:
+            home.path.mkdir(exist_ok=True, mode=0o700 if home.private else 0o777)
+            file = stack.enter_context((home.path / f".{split}.lock").open("ab")) if home.is_trusted() else None
+            if file is not None:
+                fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:
+            file = None
+        yield file is not None
 
 
 @contextmanager

@@ -35,6 +35,7 @@ from etl.contract.settings import load
         (ExportConfig, {"cross_families": ("shares",)}, "known are cnt"),
         (ExportConfig, {"history_length": 0}, "1 or more"),
         (ExportConfig, {"test_days": -1}, "0 or more"),
+        (ExportConfig, {"max_psi": -0.1}, "max_psi must be 0 or more"),
         (EtlConfig, {"heads": ()}, "at least one entry"),
         (EtlConfig, {"heads": (HeadConfig("x", ("hover",)),)}, "hover, not in events.actions"),
     ],

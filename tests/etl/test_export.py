@@ -300,3 +300,16 @@ def test_rows_see_the_last_actions_only_and_histories_hold_no_others(built, rows
     }
     stored, full = (open_arrow(path / m.HISTORIES_FILE).column("items") for path in (tmp_path / "out", built.export))
     assert len(stored.values) < len(full.values)
+
+
+def test_a_feature_that_drifted_too_far_stops_the_export(built, tmp_path):
+    baseline, name = tmp_path / "baseline", "all__click_share_5d"
+    baseline.mkdir()
+    manifest = m.read_manifest(built.export)
+    unlike = dataclasses.replace(manifest.statistics[name], edges=(), shares=(0.0, 0.0, 1.0))
+    dataclasses.replace(manifest, statistics=manifest.statistics | {name: unlike}).write(baseline)
+    limited = dataclasses.replace(built.config, export=dataclasses.replace(built.config.export, max_psi=0.2))
+    with pytest.raises(GateError, match=f"'{name}' drifted: PSI .*, export.max_psi is 0.2") as caught:
+        export_training_data(built.lake(), limited, EXPORT_DAYS, tmp_path / "out", baseline=baseline)
+    assert len(caught.value.failures) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["baseline"]
