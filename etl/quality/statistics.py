@@ -7,7 +7,7 @@ distribution differ by a PSI of about 0.0001.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,27 +40,35 @@ def feature_names(manifest: Manifest) -> list[str]:
 
 
 def summarize(directory: Path, manifest: Manifest, sample_rows: int = SAMPLE_ROWS) -> Summary:
-    """Read the training shards once; item numerics count once per training row of the item."""
-    names, history = feature_names(manifest), _history_columns(manifest.cross)
-    moments = _Moments(len(names))
+    """Read the training shards once; item numerics count once per training row of the item.
+
+    Every row counts alike, whatever its weight: this is what a model is shown.
+    """
+    flags, flag_of = _history_flags(manifest.cross)
+    of_cross, of_items = _Moments(len(manifest.cross)), _Moments(len(manifest.numerics))
+    no_history = np.zeros(len(flags), dtype=np.int64)
     kept: list[tuple[Floats, Floats]] = []
     total = sum(shard.rows for shard in manifest.shards if shard.split == TRAIN)
-    done = 0
     for cross, numerics in _blocks(directory, manifest):
-        block = np.concatenate([cross, numerics], axis=1, dtype=np.float64)
-        absent = np.isnan(block)
-        known = history >= 0
-        no_history = absent.copy()
-        no_history[:, : len(history)][:, known] |= cross[:, history[known]] == 0
-        moments.add(block, absent, no_history)
-        picked = _picked(np.arange(done, done + len(block)), total, sample_rows)
+        picked = _picked(np.arange(of_cross.rows, of_cross.rows + len(cross)), total, sample_rows)
         kept.append((cross[picked], numerics[picked]))
-        done += len(block)
-    sample: dict[str, Floats] = dict.fromkeys(names, np.zeros(0))
-    if kept:
-        wide, narrow = (np.concatenate(part) for part in zip(*kept, strict=True))
-        sample = dict(zip(names, [*wide.T, *narrow.T], strict=True))
-    return Summary({name: moments.statistics(at, sample[name]) for at, name in enumerate(names)}, sample)
+        of_cross.add(cross)
+        of_items.add(numerics)
+        no_history += np.count_nonzero(cross[:, flags] == 0, axis=0)
+    sampled = [np.concatenate(part) for part in zip(*kept, strict=True)]
+    missing = [*np.where(flag_of >= 0, np.append(no_history, 0)[flag_of], of_cross.absent), *of_items.absent]
+    names = feature_names(manifest)
+    # A column at a time is read from here on.
+    columns = [column for block in sampled for column in np.ascontiguousarray(block.T)]
+    sample = dict(zip(names, columns or [np.zeros(0)] * len(names), strict=True))
+    moments = [*of_cross.figures(), *of_items.figures()]
+    return Summary(
+        {
+            name: _statistics(of_cross.rows, int(missing[at]), moments[at], sample[name])
+            for at, name in enumerate(names)
+        },
+        sample,
+    )
 
 
 def edges_of(values: Floats) -> tuple[float, ...]:
@@ -81,57 +89,70 @@ def shares_of(values: Floats, edges: Sequence[float]) -> tuple[float, ...]:
     return tuple(float(count) / max(1, len(values)) for count in counts)
 
 
-@dataclass
+@dataclass(frozen=True)
+class _Figures:
+    min: float | None = None
+    max: float | None = None
+    mean: float | None = None
+    std: float | None = None
+
+
 class _Moments:
-    """Running figures of F features."""
+    """Running figures of F features; NaN is no value."""
 
-    features: int
-    rows: int = 0
-    count: Floats = field(init=False)
-    mean: Floats = field(init=False)
-    squares: Floats = field(init=False)
-    low: Floats = field(init=False)
-    high: Floats = field(init=False)
-    missing: Floats = field(init=False)
+    def __init__(self, features: int):
+        self.rows = 0
+        self.count, self.mean, self.squares = (np.zeros(features) for _ in range(3))
+        self.low, self.high = np.full(features, np.inf), np.full(features, -np.inf)
 
-    def __post_init__(self) -> None:
-        self.count, self.mean, self.squares, self.missing = (np.zeros(self.features) for _ in range(4))
-        self.low, self.high = np.full(self.features, np.inf), np.full(self.features, -np.inf)
+    @property
+    def absent(self) -> Floats:
+        return self.rows - self.count
 
-    def add(self, block: Floats, absent: npt.NDArray[np.bool_], no_history: npt.NDArray[np.bool_]) -> None:
+    def add(self, block: Floats) -> None:
         """Merge the moments of a block (n, F) by Chan's formula, which keeps small deviations of large values."""
-        count = (~absent).sum(axis=0).astype(np.float64)
-        seen, both = np.maximum(count, 1), np.maximum(self.count + count, 1)
-        mean = np.where(absent, 0.0, block).sum(axis=0) / seen
-        squares = np.where(absent, 0.0, (block - mean) ** 2).sum(axis=0)
+        absent = np.isnan(block)
+        self.low = np.fmin(self.low, np.fmin.reduce(block, axis=0, initial=np.inf))
+        self.high = np.fmax(self.high, np.fmax.reduce(block, axis=0, initial=-np.inf))
+        count = len(block) - np.count_nonzero(absent, axis=0)
+        values = block.astype(np.float64)
+        if absent.any():
+            values[absent] = 0.0
+        mean = values.sum(axis=0) / np.maximum(count, 1)
+        values -= mean
+        if absent.any():
+            values[absent] = 0.0
+        both = np.maximum(self.count + count, 1)
         change = mean - self.mean
-        self.squares += squares + change**2 * self.count * count / both
+        self.squares += np.einsum("nf,nf->f", values, values) + change**2 * self.count * count / both
         self.mean += change * count / both
         self.count += count
-        self.low = np.fmin(self.low, np.where(absent, np.inf, block).min(axis=0, initial=np.inf))
-        self.high = np.fmax(self.high, np.where(absent, -np.inf, block).max(axis=0, initial=-np.inf))
-        self.missing += no_history.sum(axis=0)
         self.rows += len(block)
 
-    def statistics(self, at: int, sample: Floats) -> FeatureStatistics:
-        """Of feature ``at``; ``sample`` holds some or all of its values."""
-        some = self.count[at] > 0
-        present = sample[~np.isnan(sample)]
-        found: list[float] = []
-        if len(present):
-            found = np.quantile(present, np.array(PERCENTS) / 100, method="inverted_cdf").tolist()
-        edges = edges_of(sample)
-        return FeatureStatistics(
-            rows=self.rows,
-            missing_share=float(self.missing[at] / max(1, self.rows)),
-            min=float(self.low[at]) if some else None,
-            max=float(self.high[at]) if some else None,
-            mean=float(self.mean[at]) if some else None,
-            std=float(np.sqrt(self.squares[at] / self.count[at])) if some else None,
-            quantiles={f"p{percent}": value for percent, value in zip(PERCENTS, found, strict=False)},
-            edges=edges,
-            shares=shares_of(sample, edges),
-        )
+    def figures(self) -> list[_Figures]:
+        """Per feature; the deviation is of the population."""
+        return [
+            _Figures(float(low), float(high), float(mean), float(np.sqrt(squares / count))) if count else _Figures()
+            for low, high, mean, squares, count in zip(
+                self.low, self.high, self.mean, self.squares, self.count, strict=True
+            )
+        ]
+
+
+def _statistics(rows: int, missing: int, figures: _Figures, sample: Floats) -> FeatureStatistics:
+    present = sample[~np.isnan(sample)]
+    quantiles: list[float] = []
+    if len(present):
+        quantiles = np.quantile(present, np.array(PERCENTS) / 100, method="inverted_cdf").tolist()
+    edges = edges_of(sample)
+    return FeatureStatistics(
+        rows=rows,
+        missing_share=missing / max(1, rows),
+        **vars(figures),
+        quantiles={f"p{percent}": value for percent, value in zip(PERCENTS, quantiles, strict=False)},
+        edges=edges,
+        shares=shares_of(sample, edges),
+    )
 
 
 def _blocks(directory: Path, manifest: Manifest) -> Iterator[tuple[Floats, Floats]]:
@@ -146,13 +167,14 @@ def _blocks(directory: Path, manifest: Manifest) -> Iterator[tuple[Floats, Float
                     yield cross, of_item[batch.column("item").to_numpy()]
 
 
-def _history_columns(cross: Sequence[str]) -> npt.NDArray[np.int64]:
-    """(C,) where each cross feature's own segment says whether the pair has history; -1 for what is never missing."""
-    places = {name: place for place, name in enumerate(cross)}
-    wanted = [f"{name.split('__')[0]}__{HAS_HISTORY}" for name in cross]
-    return np.array(
-        [-1 if name == own else places.get(own, -1) for name, own in zip(cross, wanted, strict=True)], dtype=np.int64
-    )
+def _history_flags(cross: Sequence[str]) -> tuple[list[int], npt.NDArray[np.int64]]:
+    """Where the cross features lie that say whether a pair has history, and for each feature (C,) the one of its
+    segment among them; -1 for what is never missing.
+    """
+    names = [name for name in cross if name.endswith(f"__{HAS_HISTORY}")]
+    flags = {name: place for place, name in enumerate(names)}
+    own = [-1 if name in flags else flags.get(f"{name.split('__')[0]}__{HAS_HISTORY}", -1) for name in cross]
+    return [cross.index(name) for name in names], np.array(own, dtype=np.int64)
 
 
 def _picked(numbers: npt.NDArray[np.int64], total: int, wanted: int) -> npt.NDArray[np.bool_]:
