@@ -72,13 +72,15 @@ def summarize(directory: Path, manifest: Manifest, sample_rows: int = SAMPLE_ROW
 
 
 def edges_of(values: Floats) -> tuple[float, ...]:
-    """Inner edges of at most BINS intervals: the distinct deciles of values that are neither NaN nor 0."""
+    """Inner edges of at most BINS intervals: the distinct deciles of values that are neither NaN nor 0.
+
+    One that is the largest value too stays: what another export has above it counts as new.
+    """
     values = values[~np.isnan(values) & (values != 0)]
     if not len(values):
         return ()
     deciles = np.quantile(values, np.arange(1, BINS) / BINS, method="inverted_cdf")
-    # Nothing lies above the largest value: as an edge it would only add an empty interval.
-    return tuple(float(edge) for edge in np.unique(deciles) if edge < values.max())
+    return tuple(float(edge) for edge in np.unique(deciles))
 
 
 def shares_of(values: Floats, edges: Sequence[float]) -> tuple[float, ...]:

@@ -1,10 +1,12 @@
 import dataclasses
+import hashlib
 import json
 
 import pytest
 
 from etl.contract.errors import ManifestError
 from etl.contract.manifest import FILE, Head, Manifest, Shard, read_manifest
+from etl.contract.statistics import FeatureStatistics
 
 MANIFEST = Manifest(
     start_ds="2024-02-28",
@@ -27,6 +29,22 @@ MANIFEST = Manifest(
     config_hash="abc",
     has_oracle=False,
     coverage_by_ds={"2024-02-28": {"rows": 3, "with_history": 0.5}},
+    splits={"train": ("2024-02-28", "2024-02-29"), "test": ("2024-03-01", "2024-03-01")},
+    statistics={
+        "all__click_share_7d": FeatureStatistics(
+            rows=3,
+            missing_share=1 / 3,
+            min=0.0,
+            max=0.1,
+            mean=0.05,
+            std=0.05,
+            quantiles={"p50": 0.0},
+            edges=(0.1,),
+            shares=(0.0, 2 / 3, 1 / 3, 0.0),
+        )
+    },
+    baseline="def",
+    drift={"all__click_share_7d": 0.02},
 )
 
 
@@ -34,6 +52,13 @@ def test_a_manifest_is_read_back_as_it_was_written(tmp_path):
     MANIFEST.write(tmp_path)
     assert read_manifest(tmp_path) == MANIFEST
     assert MANIFEST.rows == 7
+
+
+def test_the_digest_is_of_the_file_as_written(tmp_path):
+    MANIFEST.write(tmp_path)
+    assert MANIFEST.digest() == hashlib.sha256((tmp_path / FILE).read_bytes()).hexdigest()
+    assert read_manifest(tmp_path).digest() == MANIFEST.digest()
+    assert dataclasses.replace(MANIFEST, items=6).digest() != MANIFEST.digest()
 
 
 def test_a_directory_without_a_manifest_is_no_export_and_says_how_to_make_one(tmp_path):

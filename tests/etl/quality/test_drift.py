@@ -33,6 +33,11 @@ def test_a_sparse_feature_drifts_when_its_zeros_become_fewer():
     assert found == pytest.approx(psi((0.99, 0.01), (0.5, 0.5)))
 
 
+def test_a_constant_that_grows_has_drifted():
+    [found] = drift_of(Summary({}, {"a": np.full(9, 5.0)}), {"a": of(np.full(9, 3.0))}).psi.values()
+    assert found > 1
+
+
 def test_features_of_one_export_only_are_listed():
     values = np.arange(5.0)
     drift = drift_of(Summary({}, {"both": values, "new": values}), {"both": of(values), "gone": of(values)})

@@ -89,8 +89,9 @@ def test_a_sample_of_many_rows_is_spread_over_positions_and_repeats(directory, c
 def test_edges_are_the_distinct_deciles_of_what_is_not_zero():
     assert edges_of(np.arange(1, 101.0)) == (10, 20, 30, 40, 50, 60, 70, 80, 90)
     assert edges_of(np.r_[np.zeros(1000), np.arange(1, 101), np.nan]) == edges_of(np.arange(1, 101.0))
-    assert edges_of(np.array([1.0] * 5 + [2.0] * 5)) == (1,)
-    assert edges_of(np.array([0.0, 3.0, 3.0])) == edges_of(np.zeros(4)) == edges_of(np.array([np.nan])) == ()
+    assert edges_of(np.array([1.0] * 5 + [2.0] * 5)) == (1, 2)
+    assert edges_of(np.array([0.0, 3.0, 3.0])) == (3,)
+    assert edges_of(np.zeros(4)) == edges_of(np.array([np.nan])) == ()
 
 
 def test_shares_have_bins_for_nan_and_zero_and_closed_upper_edges():
