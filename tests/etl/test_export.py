@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import ipc
 
-from etl.arrow_files import open_arrow
 from etl.contract import columns as c
 from etl.contract import manifest as m
 from etl.contract.dates import DateRange
@@ -288,18 +287,6 @@ def test_an_export_that_fails_its_gate_leaves_the_old_one(built, tmp_path, monke
     with pytest.raises(GateError):
         export_training_data(built.lake(), built.config, short, out)
     assert [path.name for path in tmp_path.rglob("*")] == ["out", FILE]
-
-
-def test_rows_see_the_last_actions_only_and_histories_hold_no_others(built, rows, tmp_path):
-    length = 2
-    config = dataclasses.replace(built.config, export=dataclasses.replace(built.config.export, history_length=length))
-    export_training_data(built.lake(), config, EXPORT_DAYS, tmp_path / "out")
-    short = opened(tmp_path / "out")
-    assert {key: row["history"] for key, row in short.items()} == {
-        key: row["history"][-length:] for key, row in rows.items()
-    }
-    stored, full = (open_arrow(path / m.HISTORIES_FILE).column("items") for path in (tmp_path / "out", built.export))
-    assert len(stored.values) < len(full.values)
 
 
 def test_a_feature_that_drifted_too_far_stops_the_export(built, tmp_path):
