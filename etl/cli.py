@@ -45,6 +45,7 @@ def add_verbs(subparsers: Any) -> None:
     parser = subparsers.add_parser("export", help="point-in-time training data of a range of days")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="the export directory")
     parser.add_argument("--truth", metavar="DIR", help="a simulated log's truth: adds the oracle's column")
+    parser.add_argument("--baseline", type=Path, metavar="DIR", help="an earlier export: reports how features drifted")
     add_days(parser)
     parser.set_defaults(run=run_export)
     parser = subparsers.add_parser("plan", help="what is fresh, missing or stale per table and ds, and why")
@@ -159,8 +160,9 @@ def run_export(args: argparse.Namespace, context: Context) -> dict[str, Any]:
     from etl.lake import absolute
 
     days, truth = days_of(args), absolute(args.truth) if args.truth else None
-    report = export_training_data(context.lake(), context.config, days, args.out.absolute(), truth)
-    return {**vars(report), "days": str(report.days)}
+    report = export_training_data(context.lake(), context.config, days, args.out.absolute(), truth, args.baseline)
+    plain = {**vars(report), "days": str(report.days), "drift_unmatched": list(report.drift_unmatched)}
+    return plain if args.baseline else {k: v for k, v in plain.items() if not k.startswith("drift")}
 
 
 def run_plan(args: argparse.Namespace, context: Context) -> dict[str, Any]:

@@ -170,6 +170,8 @@ class ExportConfig:
     """How many such items a request gets at most; 0 for negatives: impressions."""
     negative_weight: float = 1.0
     """The weight of a row that was drawn and not shown."""
+    max_psi: float = 0.0
+    """A feature that drifted further from the baseline's stops the export; 0 only reports. 0.25 is a usual limit."""
 
     def __post_init__(self) -> None:
         self._check_labels()
@@ -177,6 +179,8 @@ class ExportConfig:
             raise ValueError(f"cross_families: known are {', '.join(FAMILIES)}")
         if self.history_length < 1 or self.history_days < 1 or self.validation_days < 0 or self.test_days < 0:
             raise ValueError("history_length and history_days must be 1 or more, split days 0 or more")
+        if self.max_psi < 0:
+            raise ValueError("max_psi must be 0 or more")
 
     def _check_labels(self) -> None:
         if self.label_window_days < 0:

@@ -1,5 +1,6 @@
 """The export job: point-in-time training data for a range of days, in the layout of etl.contract.manifest."""
 
+import dataclasses
 import math
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -8,6 +9,7 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from etl.arrow_files import write_arrow
 from etl.caching import Cached
 from etl.catalogues import snapshot_days
 from etl.config import EtlConfig, ExportConfig
@@ -22,7 +24,9 @@ from etl.lake import Lake
 from etl.maturity import require_mature
 from etl.negatives import require_catalogue
 from etl.plan import require_current
+from etl.quality.drift import check_drift, drift_of
 from etl.quality.export import check_export
+from etl.quality.statistics import summarize
 from etl.sources.errors import InputError
 from etl.training_frames import ExportFrames, training_frames
 
@@ -42,17 +46,32 @@ class ExportReport:
     queries: int
     users: int
     cross: int
+    drift: dict[str, float]
+    """PSI by feature against the baseline; empty without one."""
+    drift_unmatched: tuple[str, ...]
+    """Features that only one of the two exports has."""
+
+
+@dataclass(frozen=True)
+class _Baseline:
+    """An earlier export: read before anything is written, as the new one may take its place."""
+
+    directory: Path
+    manifest: m.Manifest
 
 
 def export_training_data(
-    lake: Lake, config: EtlConfig, days: DateRange, out: Path, truth: str | None = None
+    lake: Lake, config: EtlConfig, days: DateRange, out: Path, truth: str | None = None, baseline: Path | None = None
 ) -> ExportReport:
     """Write the export of ``days`` to ``out``, replacing what is there, only when it is whole and has passed its gate.
 
-    ``truth`` is a simulator's table of (request_id, item_id, probability), kept beside the rows as ``oracle``.
-    Raises MissingDataError if interactions of D-1-lag_days are missing, ImmatureLabelsError if labels of a day could
-    still change (see etl.maturity), UsageError if the range is too short to split.
+    ``truth`` is a simulator's table of (request_id, item_id, probability), kept beside the rows as ``oracle``;
+    ``baseline`` is an export whose features these are compared with. Raises MissingDataError if interactions of
+    D-1-lag_days are missing, ImmatureLabelsError if labels of a day could still change (see etl.maturity), UsageError
+    if the range is too short to split, ManifestError if the baseline is no export, GateError if a row breaks a promise
+    or a feature drifted further than ``export.max_psi``.
     """
+    earlier = _Baseline(baseline, m.read_manifest(baseline)) if baseline else None
     splits = split_days(days, config)
     require_mature(lake, days, config.export.label_window_days)
     require_current(lake, config, c.INTERACTIONS, days.shift(-1 - config.interactions.lag_days))
@@ -63,9 +82,32 @@ def export_training_data(
         frames = training_frames(lake, config, days, splits, oracle, keep)
         manifest = _write(aside, frames, lake, config, days, splits, oracle is not None)
         check_export(aside, manifest, splits, frames.expected_rows, config)
+        manifest, unmatched = _with_statistics(aside, manifest, earlier, config)
         manifest.write(aside)
-    by_split = {name: sum(s.rows for s in manifest.shards if s.split == name) for name in m.SPLITS}
-    return ExportReport(str(out), days, by_split, manifest.items, manifest.queries, manifest.users, len(manifest.cross))
+    return ExportReport(
+        out=str(out),
+        days=days,
+        rows={name: sum(shard.rows for shard in manifest.shards if shard.split == name) for name in m.SPLITS},
+        items=manifest.items,
+        queries=manifest.queries,
+        users=manifest.users,
+        cross=len(manifest.cross),
+        drift=manifest.drift,
+        drift_unmatched=unmatched,
+    )
+
+
+def _with_statistics(
+    out: Path, manifest: m.Manifest, baseline: _Baseline | None, config: EtlConfig
+) -> tuple[m.Manifest, tuple[str, ...]]:
+    """The manifest with what its training rows look like, and the features that the baseline does not share."""
+    summary = summarize(out, manifest)
+    manifest = dataclasses.replace(manifest, statistics=summary.statistics)
+    if baseline is None:
+        return manifest, ()
+    drift = drift_of(summary, baseline.manifest.statistics)
+    check_drift(drift, config.export.max_psi, str(baseline.directory))
+    return dataclasses.replace(manifest, baseline=baseline.manifest.digest(), drift=drift.psi), drift.unmatched
 
 
 def _require_catalogue(lake: Lake, days: DateRange, lag_days: int) -> None:
@@ -99,13 +141,7 @@ def _write(
 ) -> m.Manifest:  # fmt: skip
     coverage = _coverage(frames.rows, config)
     shards = _write_rows(frames.rows, coverage, out, splits)
-    counts = {
-        "items": _write_table(frames.items.select("item", *m.ITEMS), "item", m.ITEMS, out / "items.parquet"),
-        "queries": _write_table(
-            frames.queries.withColumn("text", F.col("query_key")), "query", m.QUERIES, out / "queries.parquet"
-        ),
-        "users": _write_table(frames.histories, "user", m.HISTORIES, out / "histories.parquet"),
-    }
+    queries = frames.queries.withColumn("text", F.col("query_key"))
     settings = config.items
     return m.Manifest(
         start_ds=days.start,
@@ -120,13 +156,16 @@ def _write(
         numerics=settings.numerics,
         dense=settings.dense,
         shards=shards,
+        items=_write_table(frames.items, "item", m.ITEMS, out / m.ITEMS_FILE),
+        queries=_write_table(queries, "query", m.QUERIES, out / m.QUERIES_FILE),
+        users=_write_table(frames.histories, "user", m.HISTORIES, out / m.HISTORIES_FILE),
         positives=_positives(frames.rows, config),
         sources={table: lake.version(table) for table in _SOURCES if table in lake.pinned},
         config_hash=digest(config),
         has_oracle=has_oracle,
         coverage_by_ds=coverage,
         label_definition=_label_definition(config.export),
-        **counts,
+        splits=_ends_of(splits),
     )
 
 
@@ -158,13 +197,21 @@ def _write_rows(
 
 
 def _write_table(frame: DataFrame, index: str, columns: dict[str, str], path: Path) -> int:
-    """One file in the order of ``index``; returns its rows."""
+    """One Arrow file in the order of ``index``; returns its rows."""
     scratch = path.with_suffix(".scratch")
-    frame.coalesce(1).sortWithinPartitions(index).select(*columns).write.parquet(scratch.as_uri())
-    [part] = scratch.glob("*.parquet")
-    part.rename(path)
+    frame.orderBy(index).select(*columns).write.parquet(scratch.as_uri())
+    buffers = scratch / "buffers"
+    buffers.mkdir()
+    # Names of parts begin with the number of their partition, and partitions follow the order.
+    rows = write_arrow(sorted(scratch.glob("part-*.parquet")), columns, path, buffers)
     _remove(scratch)
-    return int(pq.read_metadata(path).num_rows)
+    return rows
+
+
+def _ends_of(splits: dict[str, str]) -> dict[str, tuple[str, str]]:
+    """First and last ds of each split that has one."""
+    days = {name: [ds for ds, split in splits.items() if split == name] for name in m.SPLITS}
+    return {name: (min(of_split), max(of_split)) for name, of_split in days.items() if of_split}
 
 
 def _remove(folder: Path) -> None:

@@ -25,6 +25,24 @@ def with_history_end(begun: DataFrame, actions: DataFrame) -> DataFrame:
     return begun.join(ends, "request_id")
 
 
+def trimmed(begun: DataFrame, actions: DataFrame, length: int) -> tuple[DataFrame, DataFrame]:
+    """Requests and actions without the actions that no request sees among its last ``length``.
+
+    ``history_end`` of the requests is counted anew from their user's first action that is left.
+    """
+    of_user = Window.partitionBy("user_id")
+    first = F.greatest(F.min("history_end").over(of_user) - length, F.lit(0))
+    begun = begun.withColumn("first", first)
+    reach = begun.groupBy("user_id").agg(F.max("first").alias("first"), F.max("history_end").alias("last"))
+    # The order of as_lists: with it, an action's number is its place in the list.
+    numbered = actions.withColumn("number", F.row_number().over(of_user.orderBy("ts", "event_id")))
+    seen = numbered.join(reach, "user_id").where(
+        (F.col("number") > F.col("first")) & (F.col("number") <= F.col("last"))
+    )
+    begun = begun.withColumn("history_end", F.col("history_end") - F.col("first")).drop("first")
+    return begun, seen.drop("first", "last", "number")
+
+
 def as_lists(actions: DataFrame) -> DataFrame:
     """(user_id) -> ``items``, ``actions``, ``ts`` (epoch seconds), each in time order.
 

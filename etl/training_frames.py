@@ -13,7 +13,7 @@ from etl.contract import columns as c
 from etl.contract.dates import DateRange, shift_ds
 from etl.contract.manifest import TRAIN
 from etl.cross import needs_backoff, with_cross
-from etl.histories import actions_of, as_lists, with_history_end
+from etl.histories import actions_of, as_lists, trimmed, with_history_end
 from etl.item_versions import VERSION, described_items, version_of
 from etl.lake import Lake
 from etl.maturity import counted_events, reach_days
@@ -54,16 +54,17 @@ def training_frames(
     counted = counted_events(events, begun, window)
     reach = DateRange(shift_ds(days.start, -config.export.history_days), days.end)
     actions = actions_of(lake.read(c.EVENTS, reach), begun.select("user_id").distinct())
+    located, actions = trimmed(keep(with_history_end(begun, actions)), actions, config.export.history_length)
     snapshots = lake.days_of(c.ITEMS)
     train_days = [ds for ds, split in splits.items() if split == TRAIN]
     pairs = sampled(labelled_pairs(counted, config), train_days, config.export)
     negatives = draw_negatives(counted, begun, lake, config, days)
     if negatives is not None:
         pairs = pairs.unionByName(negative_pairs(negatives, config))
-    rows = pairs.drop("ds", "acted").join(with_history_end(begun, actions), "request_id")
+    rows = pairs.drop("ds", "acted").join(located, "request_id")
     rows = rows.withColumn(VERSION, version_of(F.col("ds"), snapshots, days, lag))
     rows = keep(rows.withColumn(AS_OF, as_of(lag)))
-    actions = actions.withColumn(VERSION, version_of(F.col("ds"), snapshots, reach, lag))
+    actions = keep(actions.withColumn(VERSION, version_of(F.col("ds"), snapshots, reach, lag)))
 
     references = rows.select("item_id", VERSION).unionByName(actions.select("item_id", VERSION))
     catalogue = lake.read(c.ITEMS) if snapshots else None

@@ -6,6 +6,7 @@ rank), the learning rate of the step. So a run that goes on from here ends with 
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -80,6 +81,6 @@ class CheckpointFile:
         try:
             # weights_only: the file may hold tensors and plain values, and executes nothing.
             state: dict[str, Any] = torch.load(self.path, map_location=device, weights_only=True)
-        except Exception as error:
+        except (OSError, EOFError, KeyError, RuntimeError, ValueError, UnpicklingError) as error:
             raise CheckpointError(str(self.path), next(iter(str(error).splitlines()), "")) from error
         return state

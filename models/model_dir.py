@@ -15,7 +15,7 @@ from safetensors.torch import save as save_tensors
 
 from etl.contract.manifest import Manifest
 from etl.contract.publish import published_directory
-from etl.contract.settings import digest, to_plain
+from etl.contract.settings import to_plain
 from models.code_version import code_version
 from models.config import TrainConfig
 from models.contract import Ranker
@@ -130,7 +130,7 @@ def load(directory: Path) -> LoadedModel:
 
 def _data(manifest: Manifest) -> dict[str, Any]:
     return {
-        "manifest": digest(manifest),
+        "manifest": manifest.digest(),
         "start_ds": manifest.start_ds,
         "end_ds": manifest.end_ds,
         "lag_days": manifest.lag_days,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from etl.contract.manifest import TRAIN, Manifest
-from etl.contract.settings import digest, to_plain
+from etl.contract.settings import digest
 from models.checkpoint import CheckpointFile
 from models.config import TrainConfig
 from models.contract import Ranker
@@ -96,7 +96,7 @@ def train(
 
 
 def _identity(config: TrainConfig, name: str, manifest: Manifest) -> str:
-    return digest({"model": name, "config": config.identity(), "manifest": to_plain(manifest)})
+    return digest({"model": name, "config": config.identity(), "manifest": manifest.digest()})
 
 
 def _base_rates(rows: Rows, spec: FeatureSpec) -> Tensor:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from scoring.context import Context
 
 DEMO_SOURCES = ("simulate", "complete-journey")
+_SHOWN_DRIFTS = 10
 
 
 def add_verbs(subparsers: Any) -> None:
@@ -70,7 +71,15 @@ def render(verb: str, result: dict[str, Any]) -> str:
     for key in ("steps", "built", "values", "written"):
         if verb in ("plan", "backfill", "show-config", "interactions", "ingest") and key in result:
             return table_of(result[key], empty=f"{verb}: nothing to show")
+    if verb == "export" and "drift" in result:
+        result = result | {"drift": _worst(result["drift"])}
     return lines_of(result)
+
+
+def _worst(drift: dict[str, float]) -> dict[str, str]:
+    """The features that moved most, in order."""
+    order = sorted(drift, key=lambda name: (-drift[name], name))
+    return {name: f"PSI {drift[name]:.4f}" for name in order[:_SHOWN_DRIFTS]}
 
 
 def _evaluation_lines(verb: str, result: dict[str, Any]) -> list[str]:

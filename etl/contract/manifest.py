@@ -4,26 +4,35 @@ Layout of an export directory::
 
     manifest.json           written last
     rows/00000.parquet ...  one row per (request, item), whole requests, in time order; one split per shard
-    items.parquet           one row per item version; its row number is the row's `item` and a history's items
-    queries.parquet         one row per query_key; its row number is the row's `query`
-    histories.parquet       one row per user; its row number is the row's `user`
+    items.arrow             one row per item version; its row number is the row's `item` and a history's items
+    queries.arrow           one row per query_key; its row number is the row's `query`
+    histories.arrow         one row per user; its row number is the row's `user`
+    arrays/train/ ...       not part of the export: the shards of a split as arrays, which a reader made for itself
+
+The Arrow files are uncompressed IPC files of one record batch without nulls: mapped into memory, every column is an
+array (a list column two: offsets and values) that takes no memory of its own.
 
 ``rows`` columns (see ROWS): ``cross`` and ``labels`` follow the order of ``Manifest.cross`` and ``Manifest.heads``,
 ``segments`` holds per configured segment an index into ``Manifest.segments[name]`` (0 is 'not known').
-A row sees the first ``history_end`` entries of its user's history: those strictly before its request began.
+
+A row sees the last ``Manifest.history_length`` of the first ``history_end`` entries of its user's history: those
+strictly before its request began. A history holds what some row of the export sees, and no more; the age of an entry
+is the row's ``ts`` minus the entry's, so a row's sequence of (item, action, age) takes three numbers in its row.
 """
 
 import dataclasses
+import hashlib
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from etl.contract.errors import ManifestError
+from etl.contract.statistics import FeatureStatistics
 
 FILE = "manifest.json"
-FORMAT_VERSION = 1
+ITEMS_FILE, QUERIES_FILE, HISTORIES_FILE = "items.arrow", "queries.arrow", "histories.arrow"
+FORMAT_VERSION = 2
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLITS = (TRAIN, VALIDATION, TEST)
@@ -46,15 +55,17 @@ ROWS = {
 }
 #: categories follow Manifest.categories ('' unknown), numerics follow Manifest.numerics (NaN unknown).
 ITEMS = {
-    "item_id": "string",
-    "text": "string",
-    "categories": "list<string>",
-    "numerics": "list<float64>",
-    "dense": "list<float32>",  # the configured dense vectors, one after the other
+    "item_id": "large_string",
+    "text": "large_string",
+    "categories": "large_list<large_string>",
+    "numerics": "large_list<float64>",
+    "dense": "large_list<float32>",  # the configured dense vectors, one after the other; empty without one
 }
-QUERIES = {"query_key": "string", "text": "string"}
-#: Entries in time order; actions index Manifest.actions, ts are epoch seconds.
-HISTORIES = {"items": "list<int32>", "actions": "list<int8>", "ts": "list<int64>"}
+QUERIES = {"query_key": "large_string", "text": "large_string"}
+#: Entries in time order; actions index Manifest.actions, ts are epoch seconds. Offsets have 64 bits: all users' entries
+#: may be more than 2^31.
+HISTORIES = {"items": "large_list<int32>", "actions": "large_list<int8>", "ts": "large_list<int64>"}
+SCHEMA = {"rows": ROWS, "items": ITEMS, "queries": QUERIES, "histories": HISTORIES}
 
 
 @dataclass(frozen=True)
@@ -114,7 +125,17 @@ class Manifest:
     has_oracle: bool
     coverage_by_ds: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
     """Per ds: rows and the share of them with interaction history."""
+    splits: dict[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
+    """First and last ds of each split."""
+    statistics: dict[str, FeatureStatistics] = dataclasses.field(default_factory=dict)
+    """Of the training split: every cross feature by its name, every item numeric as ``items.<name>``."""
+    baseline: str = ""
+    """The digest of the export that ``drift`` compares with; empty without one."""
+    drift: dict[str, float] = dataclasses.field(default_factory=dict)
+    """PSI of every feature that the baseline knows too."""
     label_definition: LabelDefinition = LabelDefinition()
+    schema: dict[str, dict[str, str]] = dataclasses.field(default_factory=lambda: SCHEMA)
+    """Columns and their Arrow types, by part."""
     format_version: int = FORMAT_VERSION
 
     @property
@@ -123,8 +144,14 @@ class Manifest:
 
     def write(self, directory: Path) -> None:
         """The last step of writing an export."""
-        text = json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False)
-        (directory / FILE).write_text(text + "\n", encoding="utf-8")
+        (directory / FILE).write_text(self._text(), encoding="utf-8")
+
+    def digest(self) -> str:
+        """The SHA-256 of the manifest's file: exports with the same digest hold the same data."""
+        return hashlib.sha256(self._text().encode()).hexdigest()
+
+    def _text(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n"
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -150,14 +177,16 @@ def _from_plain(plain: dict[str, Any]) -> Manifest:
     shards = tuple(Shard(**shard) for shard in plain.pop("shards"))
     segments = {name: tuple(values) for name, values in plain.pop("segments").items()}
     lists = {key: tuple(plain.pop(key)) for key in ("actions", "cross", "categories", "numerics", "dense")}
-    labels = _label_definition(**plain.pop("label_definition", {}))
-    fields: dict[str, Any] = {"heads": heads, "shards": shards, "segments": segments, **lists, **plain}
-    return Manifest(label_definition=labels, **fields)
+    splits = {name: (first, last) for name, (first, last) in plain.pop("splits").items()}
+    statistics = {name: FeatureStatistics.from_plain(figures) for name, figures in plain.pop("statistics").items()}
+    labels = _label_definition(**plain.pop("label_definition"))
+    made: dict[str, Any] = {"heads": heads, "shards": shards, "segments": segments, "splits": splits, **lists}
+    return Manifest(**made, statistics=statistics, label_definition=labels, **plain)
 
 
-def _head(name: str, actions: list[str], weight: float, veto: Iterable[str] = ()) -> Head:
+def _head(name: str, actions: list[str], weight: float, veto: list[str]) -> Head:
     return Head(name, tuple(actions), weight, tuple(veto))
 
 
-def _label_definition(row_weights: Iterable[tuple[str, float]] = (), **plain: Any) -> LabelDefinition:
+def _label_definition(row_weights: list[tuple[str, float]], **plain: Any) -> LabelDefinition:
     return LabelDefinition(row_weights=tuple((action, weight) for action, weight in row_weights), **plain)

@@ -9,11 +9,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from etl.arrow_files import open_arrow
 from etl.config import EtlConfig
-from etl.contract.manifest import SPLITS, Manifest
+from etl.contract.manifest import HISTORIES_FILE, SPLITS, Manifest
 from etl.quality.gate import gate
 from etl.quality.profiles import Profile
 from etl.quality.suites import EXPORT
+
+_ENTRIES_AT_ONCE = 1 << 22
 
 
 def check_export(
@@ -29,17 +32,32 @@ def check_export(
 
 def export_profile(directory: Path, manifest: Manifest, wanted: Collection[str], expected_rows: int) -> Profile:
     """One row per split, and one for the whole, under the column ``ds`` that every profile is keyed by."""
-    histories = pq.read_table(directory / "histories.parquet", columns=["ts"])["ts"].combine_chunks()
+    histories = open_arrow(directory / HISTORIES_FILE)
     figures = {split: Counter[str]() for split in SPLITS}
     for shard in manifest.shards:
         table = pq.read_table(directory / shard.path, partitioning=None)
-        figures[shard.split].update(_shard_figures(table, histories, manifest))
+        figures[shard.split].update(_shard_figures(table, histories.column("ts"), manifest))
     by_split: Profile = [{"ds": split, "rows": 0, **figures[split]} for split in SPLITS if split in wanted]
-    whole = {"ds": "all splits", "rows": manifest.rows, "lost_rows": expected_rows - manifest.rows}
+    whole = {
+        "ds": "all splits",
+        "rows": manifest.rows,
+        "lost_rows": expected_rows - manifest.rows,
+        "bad_histories": _strangers(histories, "items", manifest.items)
+        + _strangers(histories, "actions", len(manifest.actions)),
+    }
     return [*by_split, whole]
 
 
-def _shard_figures(table: pa.Table, histories: pa.ListArray, manifest: Manifest) -> dict[str, int]:
+def _strangers(histories: pa.RecordBatch, name: str, limit: int) -> int:
+    """Entries of all histories that point outside their table; readers do not look at each again."""
+    values = histories.column(name).values.to_numpy()
+    return sum(
+        int(np.count_nonzero((block < 0) | (block >= limit)))
+        for block in np.split(values, range(_ENTRIES_AT_ONCE, len(values), _ENTRIES_AT_ONCE))
+    )
+
+
+def _shard_figures(table: pa.Table, histories: pa.LargeListArray, manifest: Manifest) -> dict[str, int]:
     labels = pc.list_flatten(table["labels"]).to_numpy()
     cross = pc.list_flatten(table["cross"])
     widths = len(table) * len(manifest.cross) - len(cross)
@@ -53,10 +71,10 @@ def _shard_figures(table: pa.Table, histories: pa.ListArray, manifest: Manifest)
     }
 
 
-def _rows_that_see_the_future(table: pa.Table, histories: pa.ListArray) -> int:
+def _rows_that_see_the_future(table: pa.Table, histories: pa.LargeListArray) -> int:
     """Rows whose last visible action is not strictly before their request, or whose history is shorter than said."""
     ends, users = table["history_end"].to_numpy().astype(np.int64), table["user"].to_numpy()
-    starts = histories.offsets.to_numpy().astype(np.int64)
+    starts = histories.offsets.to_numpy()
     times = histories.values.to_numpy()
     too_long = ends > starts[users + 1] - starts[users]
     seen = (ends > 0) & ~too_long

@@ -47,6 +47,7 @@ def suite(table: str, config: EtlConfig) -> tuple[Bound, ...]:
             _none("bad_labels", "labels other than 0 and 1"),
             _none("bad_cross", "cross features that are missing or not finite"),
             _none("future_history", "rows that see history not before their request"),
+            _none("bad_histories", "history entries of an item or action that the export does not hold"),
         ),
     }
     return suites.get(table, (Bound("rows", 1, None, "a day without rows"),))

@@ -6,21 +6,23 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from etl.contract.manifest import read_manifest
+from etl.arrow_files import open_arrow
+from etl.contract.manifest import HISTORIES_FILE, ITEMS_FILE, QUERIES_FILE, read_manifest
 
 
 def opened(directory: Path) -> dict[tuple[int, str], dict[str, Any]]:
     """(request hash, item_id) -> the row with query, item, history, segments and cross by their names."""
     manifest = read_manifest(directory)
-    items = pq.read_table(directory / "items.parquet").to_pylist()
-    queries = pq.read_table(directory / "queries.parquet").to_pylist()
-    histories = pq.read_table(directory / "histories.parquet").to_pylist()
+    items = open_arrow(directory / ITEMS_FILE).to_pylist()
+    queries = open_arrow(directory / QUERIES_FILE).to_pylist()
+    histories = open_arrow(directory / HISTORIES_FILE).to_pylist()
     assert (len(items), len(queries), len(histories)) == (manifest.items, manifest.queries, manifest.users)
     rows: dict[tuple[int, str], dict[str, Any]] = {}
     for shard in manifest.shards:
         for row in pq.read_table(directory / shard.path, partitioning=None).to_pylist():
             history, end = histories[row["user"]], row["history_end"]
-            seen = zip(history["items"][:end], history["actions"][:end], history["ts"][:end], strict=True)
+            first = max(0, end - manifest.history_length)
+            seen = zip(*(history[name][first:end] for name in ("items", "actions", "ts")), strict=True)
             plain = {name: row[name] for name in ("ds", "ts", "labels", "position", "weight", "oracle")}
             item = items[row["item"]]
             rows[row["request"], item["item_id"]] = plain | {

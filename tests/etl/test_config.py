@@ -47,6 +47,7 @@ from etl.contract.settings import load
         (ExportConfig, {"negatives": "random"}, "known are impressions, candidates, catalogue"),
         (ExportConfig, {"negatives": "catalogue"}, "needs negatives_per_request"),
         (ExportConfig, {"negatives_per_request": 3}, "needs negatives_per_request"),
+        (ExportConfig, {"max_psi": -0.1}, "max_psi must be 0 or more"),
         (EtlConfig, {"heads": ()}, "at least one entry"),
         (EtlConfig, {"heads": (HeadConfig("x", ("hover",)),)}, "hover, not in events.actions"),
         (EtlConfig, {"heads": (HeadConfig("x", ("click",), veto=("hover",)),)}, "'x' uses hover, not in"),

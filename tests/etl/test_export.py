@@ -1,13 +1,16 @@
 """The export against the reference, and the promise it is there for: no row knows the future."""
 
+import dataclasses
 import json
 import math
 import random
 from datetime import UTC, datetime
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import ipc
 
 from etl.contract import columns as c
 from etl.contract import manifest as m
@@ -24,6 +27,8 @@ from tests.etl.exports import features, opened
 from tests.etl.logs import DAYS, EMPTY_DAY, EXPORT_DAYS, ITEMS, QUERIES, SNAPSHOTS, raw_log, sample_log, small_config
 
 pytestmark = pytest.mark.spark
+
+TABLES = {m.ITEMS_FILE: m.ITEMS, m.QUERIES_FILE: m.QUERIES, m.HISTORIES_FILE: m.HISTORIES}
 
 
 def request_hashes(spark, request_ids):
@@ -121,13 +126,38 @@ def test_the_manifest_says_what_is_there(built, rows):
         assert (day["rows"], day["with_history"]) == (len(own), pytest.approx(sum(own) / len(own)))
 
 
+def test_statistics_are_those_of_the_training_rows(built, rows):
+    manifest = m.read_manifest(built.export)
+    assert manifest.splits == {
+        m.TRAIN: (EXPORT_DAYS.start, "2024-03-01"),
+        m.VALIDATION: ("2024-03-02", "2024-03-02"),
+        m.TEST: ("2024-03-03", "2024-03-03"),
+    }
+    training = [row for row in rows.values() if row["split"] == m.TRAIN]
+    assert list(manifest.statistics) == [*manifest.cross, "items.price"]
+    for name, found in manifest.statistics.items():
+        values = [row["item"]["numerics"][0] if name == "items.price" else row["cross"][name] for row in training]
+        known = np.array([value for value in values if value is not None])
+        segment = name.split("__")[0]
+        missing = [
+            value is None
+            if name == "items.price"
+            else not row["cross"][f"{segment}__has_history"] and not name.endswith("__has_history")
+            for value, row in zip(values, training, strict=True)
+        ]
+        assert found.rows == len(training)
+        assert found.missing_share == pytest.approx(np.mean(missing))
+        assert (found.min, found.max) == (known.min(), known.max())
+        assert (found.mean, found.std) == (pytest.approx(known.mean()), pytest.approx(known.std(), abs=1e-9))
+        assert found.quantiles["p50"] == np.quantile(known, 0.5, method="inverted_cdf")
+        assert sum(found.shares) == pytest.approx(1)
+
+
 def arrow_kind(kind):
     """A type as the contract spells it."""
-    return (
-        f"list<{arrow_kind(kind.value_type)}>"
-        if pa.types.is_list(kind)
-        else {"float": "float32", "double": "float64"}.get(str(kind), str(kind))
-    )
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return f"{'list' if pa.types.is_list(kind) else 'large_list'}<{arrow_kind(kind.value_type)}>"
+    return {"float": "float32", "double": "float64"}.get(str(kind), str(kind))
 
 
 def test_shards_have_the_types_of_the_contract_and_keep_requests_whole_in_time_order(built):
@@ -141,13 +171,16 @@ def test_shards_have_the_types_of_the_contract_and_keep_requests_whole_in_time_o
         assert times == sorted(times)
         requests.append(set(table["request"].to_pylist()))
     assert len(set.union(*requests)) == sum(map(len, requests))
-    files = {path.relative_to(built.export).as_posix() for path in built.export.rglob("*.parquet")}
-    assert files == {shard.path for shard in manifest.shards} | {
-        "items.parquet",
-        "queries.parquet",
-        "histories.parquet",
-    }
-    assert not [path for path in built.export.rglob("*") if "scratch" in path.name]
+    files = {path.relative_to(built.export).as_posix() for path in built.export.rglob("*.*")}
+    assert files == {m.FILE, *TABLES, *(shard.path for shard in manifest.shards)}
+
+
+def test_tables_are_one_batch_without_nulls_of_the_types_of_the_contract(built):
+    for name, columns in TABLES.items():
+        with ipc.open_file(str(built.export / name)) as file:
+            assert file.num_record_batches == 1
+            assert {field.name: arrow_kind(field.type) for field in file.schema} == columns
+            assert not any(column.null_count for column in file.get_batch(0).columns)
 
 
 def test_without_a_truth_no_row_has_an_oracle(built, rows):
@@ -157,13 +190,23 @@ def test_without_a_truth_no_row_has_an_oracle(built, rows):
 
 @pytest.fixture(scope="module")
 def again(built, tmp_path_factory):
-    """The same export, this time beside a truth for some of its rows."""
+    """The same export, this time beside a truth for some of its rows and compared with the first."""
     folder = tmp_path_factory.mktemp("again")
     chances = [(f"r{number}", item, 0.25) for number in range(36) for item in ITEMS[:3]]
     frame = built.spark.createDataFrame(chances, "request_id string, item_id string, probability double")
     frame.repartition(2).write.parquet((folder / "truth").as_uri())
-    report = export_training_data(built.lake(), built.config, EXPORT_DAYS, folder / "out", (folder / "truth").as_uri())
+    report = export_training_data(
+        built.lake(), built.config, EXPORT_DAYS, folder / "out", (folder / "truth").as_uri(), built.export
+    )
     return folder / "out", report
+
+
+def test_an_export_has_not_drifted_from_itself(built, again):
+    out, report = again
+    manifest = m.read_manifest(out)
+    assert manifest.baseline == m.read_manifest(built.export).digest()
+    assert manifest.drift == report.drift == dict.fromkeys(manifest.statistics, 0.0)
+    assert report.drift_unmatched == ()
 
 
 def test_the_oracle_stands_beside_the_rows_that_the_truth_knows(built, again):
@@ -180,13 +223,11 @@ def test_the_oracle_stands_beside_the_rows_that_the_truth_knows(built, again):
 def test_exporting_again_gives_the_same_rows_in_the_same_order(built, again):
     out, report = again
     first, second = (json.loads((path / m.FILE).read_text()) for path in (built.export, out))
-    assert first | {"has_oracle": True} == second
-    for name in [
-        "items.parquet",
-        "queries.parquet",
-        "histories.parquet",
-        *(shard["path"] for shard in first["shards"]),
-    ]:
+    of_baseline = {name: second[name] for name in ("baseline", "drift")}
+    assert first | {"has_oracle": True} | of_baseline == second
+    for name in TABLES:
+        assert (built.export / name).read_bytes() == (out / name).read_bytes(), name
+    for name in (shard["path"] for shard in first["shards"]):
         tables = [pq.read_table(path / name, partitioning=None) for path in (built.export, out)]
         same = [table.drop_columns("oracle") if "oracle" in table.column_names else table for table in tables]
         assert repr(same[0].to_pylist()) == repr(same[1].to_pylist()), name
@@ -246,3 +287,16 @@ def test_an_export_that_fails_its_gate_leaves_the_old_one(built, tmp_path, monke
     with pytest.raises(GateError):
         export_training_data(built.lake(), built.config, short, out)
     assert [path.name for path in tmp_path.rglob("*")] == ["out", FILE]
+
+
+def test_a_feature_that_drifted_too_far_stops_the_export(built, tmp_path):
+    baseline, name = tmp_path / "baseline", "all__click_share_5d"
+    baseline.mkdir()
+    manifest = m.read_manifest(built.export)
+    unlike = dataclasses.replace(manifest.statistics[name], edges=(), shares=(0.0, 0.0, 1.0))
+    dataclasses.replace(manifest, statistics=manifest.statistics | {name: unlike}).write(baseline)
+    limited = dataclasses.replace(built.config, export=dataclasses.replace(built.config.export, max_psi=0.2))
+    with pytest.raises(GateError, match=f"'{name}' drifted: PSI .*, export.max_psi is 0.2") as caught:
+        export_training_data(built.lake(), limited, EXPORT_DAYS, tmp_path / "out", baseline=baseline)
+    assert len(caught.value.failures) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["baseline"]

@@ -2,7 +2,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from etl.contract.dates import DateRange
-from etl.histories import actions_of, as_lists, with_history_end
+from etl.histories import actions_of, as_lists, trimmed, with_history_end
 from etl.training_rows import requests
 from tests.etl import reference
 from tests.etl.logs import events_frame, raw_row, small_config
@@ -50,3 +50,27 @@ def test_every_request_stays_whether_its_user_did_anything_or_not(events):
     ends = with_history_end(begun, actions_of(events, begun).limit(0)).collect()
     assert {row.history_end for row in ends} == {0}
     assert len(ends) == begun.count()
+
+
+@pytest.mark.parametrize(
+    ("length", "expected", "ends"),
+    [
+        (1, ["second", "third", "own"], {"now": 1, "same instant": 1, "after": 3}),
+        (2, ["first", "second", "third", "own"], {"now": 2, "same instant": 2, "after": 4}),
+        (9, ["first", "second", "third", "own"], {"now": 2, "same instant": 2, "after": 4}),
+    ],
+)
+def test_only_actions_that_some_request_sees_are_kept(events, length, expected, ends):
+    begun = requests(events, DAY).where("user_id = 'u1' AND request_id != 'just before'")
+    actions = actions_of(events, begun).withColumn("item", F.col("item_id")).withColumn("action_index", F.lit(1))
+    located, kept = trimmed(with_history_end(begun, actions), actions, length)
+    [row] = as_lists(kept).collect()
+    assert row["items"] == expected
+    assert {row.request_id: row.history_end for row in located.collect()} == ends
+
+
+def test_a_user_without_a_visible_action_keeps_none(events):
+    begun = requests(events, DAY).where("user_id = 'u2'")
+    located, kept = trimmed(with_history_end(begun, actions_of(events, begun)), actions_of(events, begun), 5)
+    assert [row.history_end for row in located.collect()] == [0]
+    assert kept.count() == 0

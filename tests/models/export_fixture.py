@@ -10,7 +10,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow import ipc
 
+from etl.arrow_files import arrow_type
+from etl.contract import manifest as m
 from etl.contract.manifest import TEST, TRAIN, VALIDATION, Head, Manifest, Shard
 
 CROSS = ("all__click_share_7d", "all__click_rate_30d", "country__click_decay_hl14d", "all__has_history")
@@ -79,24 +82,33 @@ def manifest(world: World, shards: tuple[Shard, ...], positives: np.ndarray, has
     )
 
 
+def write_arrow_table(path: Path, columns: dict[str, list], kinds: dict[str, str]) -> None:
+    """One Arrow file of an export."""
+    table = pa.record_batch({name: pa.array(values, arrow_type(kinds[name])) for name, values in columns.items()})
+    with ipc.new_file(str(path), table.schema) as writer:
+        writer.write_batch(table)
+
+
 def _write_items(directory: Path, topic: np.ndarray, brand: np.ndarray, rng: np.random.Generator) -> None:
-    table = pa.table(
+    write_arrow_table(
+        directory / m.ITEMS_FILE,
         {
             "item_id": [f"i{index:04d}" for index in range(len(topic))],
             "text": [f"Topic{a} brand{b} thing{i % 17}" for i, (a, b) in enumerate(zip(topic, brand, strict=True))],
             "categories": [[f"brand{b}"] for b in brand],
             "numerics": [
-                [None if index % 7 == 0 else float(price)] for index, price in enumerate(rng.gamma(2, 9, len(topic)))
+                [float("nan") if index % 7 == 0 else float(price)]
+                for index, price in enumerate(rng.gamma(2, 9, len(topic)))
             ],
-            "dense": pa.array([[float(x) for x in rng.normal(size=3)] for _ in topic], pa.list_(pa.float32())),
-        }
+            "dense": [[float(x) for x in rng.normal(size=3)] for _ in topic],
+        },
+        m.ITEMS,
     )
-    pq.write_table(table, directory / "items.parquet")
 
 
 def _write_queries(directory: Path, world: World) -> None:
     keys = [f"topic{index % world.topics} q{index}" for index in range(world.queries)]
-    pq.write_table(pa.table({"query_key": keys, "text": [""] * len(keys)}), directory / "queries.parquet")
+    write_arrow_table(directory / m.QUERIES_FILE, {"query_key": keys, "text": [""] * len(keys)}, m.QUERIES)
 
 
 def _write_histories(
@@ -104,14 +116,15 @@ def _write_histories(
 ) -> np.ndarray:
     lengths = rng.integers(0, 15, world.users)
     items = [rng.choice(np.flatnonzero(brand == taste[user]), lengths[user]) for user in range(world.users)]
-    table = pa.table(
+    write_arrow_table(
+        directory / m.HISTORIES_FILE,
         {
-            "items": pa.array(items, pa.list_(pa.int32())),
-            "actions": pa.array([rng.integers(1, 3, length) for length in lengths], pa.list_(pa.int8())),
-            "ts": pa.array([EPOCH - np.arange(length)[::-1] * 3_000 for length in lengths], pa.list_(pa.int64())),
-        }
+            "items": items,
+            "actions": [rng.integers(1, 3, length) for length in lengths],
+            "ts": [EPOCH - np.arange(length)[::-1] * 3_000 for length in lengths],
+        },
+        m.HISTORIES,
     )
-    pq.write_table(table, directory / "histories.parquet")
     return lengths
 
 

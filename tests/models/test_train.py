@@ -70,7 +70,7 @@ def test_labels_of_one_kind_are_an_error(tmp_path: Path, config: TrainConfig, la
 
 def test_an_unknown_name_is_refused_before_anything_is_read(tmp_path: Path, config: TrainConfig):
     export = Export(write_export(tmp_path / "data", SMALL))
-    (export.directory / "items.parquet").unlink()
+    (export.directory / "items.arrow").unlink()
     with pytest.raises(UnknownNameError, match="two_tower"):
         train(config, export, "two_towers")
 

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from etl.contract.errors import UnknownNameError, UsageError
+from scoring.cli import render
 from scoring.main import main, parse
 
 
@@ -59,6 +60,14 @@ def test_json_is_one_object_on_stdout(capsys):
     assert {"key": "events.max_query_chars", "value": 512, "origin": "default"} in json.loads(capsys.readouterr().out)[
         "values"
     ]
+
+
+def test_an_export_shows_the_features_that_drifted_most():
+    drift = {f"f{number:02d}": number / 100 for number in range(20)}
+    lines = render("export", {"out": "data", "drift": drift, "drift_unmatched": ["old"]}).splitlines()
+    at = lines.index("drift")
+    assert lines[at + 1 : at + 11] == [f"  f{number}  PSI {number / 100:.4f}" for number in range(19, 9, -1)]
+    assert lines[at + 11 :] == ["drift_unmatched", "  old"]
 
 
 def test_help_imports_nothing_heavy():

@@ -6,9 +6,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from etl.contract.manifest import SPLITS, read_manifest
+from etl.arrow_files import open_arrow
+from etl.contract.manifest import HISTORIES, HISTORIES_FILE, SPLITS, read_manifest
 from etl.errors import GateError
 from etl.quality.export import check_export, export_profile
+from tests.models.export_fixture import write_arrow_table
 
 pytestmark = pytest.mark.spark
 EVERY_SPLIT = {f"day of {split}": split for split in SPLITS}
@@ -69,6 +71,17 @@ def test_a_row_that_breaks_a_promise_shows_in_its_figure(copy, figure, change):
     found = damaged(copy, change)
     assert set(found) == {figure} or figure == "repeated_rows"
     assert found[figure] >= 1
+
+
+@pytest.mark.parametrize(("name", "stranger"), [("items", 10_000), ("items", -1), ("actions", 100)])
+def test_a_history_entry_that_points_nowhere_is_counted(copy, name, stranger):
+    manifest = read_manifest(copy)
+    histories = open_arrow(copy / HISTORIES_FILE).to_pylist()
+    max(histories, key=lambda user: len(user["ts"]))[name][0] = stranger
+    (copy / HISTORIES_FILE).unlink()
+    columns = {column: [user[column] for user in histories] for column in HISTORIES}
+    write_arrow_table(copy / HISTORIES_FILE, columns, HISTORIES)
+    assert totals(export_profile(copy, manifest, SPLITS, manifest.rows)) == {"bad_histories": 1}
 
 
 def test_rows_that_a_join_lost_stop_the_export(built, tmp_path):
