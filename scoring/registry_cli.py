@@ -38,7 +38,7 @@ def run_promote(args: argparse.Namespace, context: "Context") -> dict[str, Any]:
     done = promote(context.lake(), context.config, args.model, trial, context.track)
     plain = _plain(done.version)
     if done.comparison is None:
-        since = f"is the champion already, since {done.version.ds}: nothing changed"
+        since = f"the champion already, since {done.version.ds}: nothing changed"
         return {"changed": False, **plain, "reason": since}
     return {"changed": True, **plain}
 
@@ -85,7 +85,7 @@ def promote_text(result: dict[str, Any]) -> str:
             "promoted": f"from {result['ds']} on: {result['reason']}",
             **lines,
             "compared": f"{result['requests']} requests of split '{result['split']}' of {result['data']}",
-            **_figures(result),
+            **{name: text for name, text in _figures(result).items() if text != "-"},
         }
     )
 
