@@ -29,10 +29,11 @@ def evaluate(
     split: str = TEST,
     seed: int = 17,
     track: Track = no_track,
+    baseline: str = BASELINE,
 ) -> dict[str, Any]:
     """Metrics of every scorer by name, as plain JSON values.
 
-    Keys: models, oracle (where the export has one), slices, differences (against two_tower), calibration, requests,
+    Keys: models, oracle (where the export has one), slices, differences (against ``baseline``), calibration, requests,
     rows, split. Raises ExportError for a split without rows or positives, ModelError for a score that is no number.
     """
     rows = export.split(split)
@@ -54,7 +55,7 @@ def evaluate(
     if ORACLE in named:
         _leave_out_unknown(per_request[ORACLE], rows)
     slices = request_slices(export, rows)
-    table = _with_intervals(_columns(per_request, slices), seed)
+    table = _with_intervals(_columns(per_request, slices, baseline), seed)
     overall = {name: table["", name] | _row_metrics(score, rows) for name, score in scores.items()}
     result: dict[str, Any] = {
         "models": {name: overall[name] for name in scorers},
@@ -99,7 +100,9 @@ def _has(score: RowScores) -> bool:
 
 
 def _columns(
-    per_request: dict[str, dict[str, npt.NDArray[np.float64]]], slices: dict[str, npt.NDArray[np.bool_]]
+    per_request: dict[str, dict[str, npt.NDArray[np.float64]]],
+    slices: dict[str, npt.NDArray[np.bool_]],
+    baseline: str,
 ) -> _Columns:
     """(slice or '' or '-' for a paired difference, model, metric) -> values (R,)."""
     columns: _Columns = {}
@@ -108,8 +111,8 @@ def _columns(
             columns["", name, metric] = value
             for part, mask in slices.items():
                 columns[part, name, metric] = np.where(mask, value, np.nan)
-            if BASELINE in per_request and name not in (BASELINE, ORACLE):
-                columns["-", name, metric] = value - per_request[BASELINE][metric]
+            if baseline in per_request and name not in (baseline, ORACLE):
+                columns["-", name, metric] = value - per_request[baseline][metric]
     return columns
 
 
@@ -174,5 +177,5 @@ def _slices(
 def _differences(
     table: dict[tuple[str, str], dict[str, Any]], per_request: dict[str, dict[str, npt.NDArray[np.float64]]]
 ) -> dict[str, Any]:
-    """Per model: its metrics minus those of two_tower on the same requests; empty when two_tower is not evaluated."""
+    """Per model: its metrics minus the baseline's on the same requests; empty when the baseline is not evaluated."""
     return {name: table["-", name] for name in per_request if ("-", name) in table}

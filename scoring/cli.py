@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from etl.cli import add_days, days_of
 from etl.contract.errors import UsageError
+from scoring import registry_cli
 
 if TYPE_CHECKING:
     from scoring.context import Context
@@ -17,9 +18,10 @@ _SHOWN_DRIFTS = 10
 def add_verbs(subparsers: Any) -> None:
     """Add the verbs to an argparse sub-parser collection; each sets ``run(args, context) -> dict``."""
     parser = subparsers.add_parser("score", help="the candidates of a ds through a model -> scores")
-    parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="a model directory")
+    parser.add_argument("--model", required=True, metavar="DIR", help="a model directory, or champion: that of the ds")
     add_days(parser)
     parser.set_defaults(run=run_score)
+    registry_cli.add_verbs(subparsers)
     parser = subparsers.add_parser("report", help="one self-contained HTML page with plots")
     parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="the HTML file")
     parser.set_defaults(run=run_report)
@@ -34,12 +36,15 @@ def add_verbs(subparsers: Any) -> None:
 
 
 def run_score(args: argparse.Namespace, context: "Context") -> dict[str, Any]:
+    from scoring.model_versions import CHAMPION, champion_directory
     from scoring.score import score_candidates
 
     days = days_of(args)
     if len(days) != 1:
         raise UsageError(f"score ranks the candidates of one day: give --ds, not the range {days}")
-    return vars(score_candidates(context.lake(), context.config, days.start, args.model))
+    lake = context.lake()
+    model = champion_directory(lake, days.start) if args.model == CHAMPION else Path(args.model)
+    return vars(score_candidates(lake, context.config, days.start, model))
 
 
 def run_report(args: argparse.Namespace, context: "Context") -> dict[str, Any]:
@@ -68,6 +73,10 @@ def render(verb: str, result: dict[str, Any]) -> str:
 
     if verb in ("evaluate", "demo"):
         return "\n".join(_evaluation_lines(verb, result))
+    if verb == "promote":
+        return registry_cli.promote_text(result)
+    if verb == "models":
+        return registry_cli.models_text(result)
     for key in ("steps", "built", "values", "written"):
         if verb in ("plan", "backfill", "show-config", "interactions", "ingest") and key in result:
             return table_of(result[key], empty=f"{verb}: nothing to show")

@@ -10,6 +10,7 @@ ITEMS = "items"
 QUERIES = "queries"
 CANDIDATES = "candidates"
 SCORES = "scores"
+MODELS = "models"
 RUNS = "runs"
 
 IMPRESSION = "impression"
