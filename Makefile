@@ -48,7 +48,7 @@ bench-interactions: $(BENCH_STAMP) ## a day's refresh against DuckDB, Polars and
 	  tests/benchmarks/bench_interactions.py $(ARGS)
 
 bench-train: $(STAMP) ## loading and training steps against peers; REQUESTS=800 for the short form
-	@PRERANK_BENCH_REQUESTS=$(REQUESTS) $(BIN)/python -m pytest -q -s -o python_files="bench_*.py" \
+	@OMP_WAIT_POLICY=PASSIVE PRERANK_BENCH_REQUESTS=$(REQUESTS) $(BIN)/python -m pytest -q -s -o python_files="bench_*.py" \
 	  tests/benchmarks/bench_train.py $(ARGS)
 
 lock: $(STAMP) ## write constraints.txt anew from setup.cfg
