@@ -109,9 +109,7 @@ def _add_ingest(subparsers: Any) -> None:
 
 def _add_leaks(parser: argparse.ArgumentParser) -> None:
     """The flags of ``check --leaks``: None where not given, so that they can be refused without --leaks."""
-    leaks = parser.add_argument_group(
-        "leaks", "on a copy: does any feature of an export of these days know the future?"
-    )
+    leaks = parser.add_argument_group("leaks", "does any feature of an export of these days know the future?")
     leaks.add_argument("--leaks", action="store_true", help="change what comes after a cut; no row before may move")
     leaks.add_argument("--cut", metavar="D", help="the day of the cut [the middle one]")
     leaks.add_argument("--seed", type=int, metavar="S", help="of the sample and of the changes [1]")

@@ -119,7 +119,7 @@ def _leak_lines(result: dict[str, Any]) -> list[str]:
     rows = [[name, *(f"{one[key]:.3f}" for key in ("as_of", "naive", "jump"))] for name, one in order[:_MOST_JUMPS]]
     lines += [
         "",
-        "AUC of one cross feature alone: as exported, and joined with the row's own day (what a leak looks like)",
+        "AUC of a cross feature alone, as exported and as joined with the row's own day, which is a leak",
     ]
     lines.append(text_table([["feature", "as of", "naive", "jump"], *rows]))
     if result["suspicious"]:
