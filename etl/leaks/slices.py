@@ -1,7 +1,8 @@
 """A slice of a lake, copied to a scratch folder: whole queries chosen by hash, and the days that their rows can see."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -24,6 +25,9 @@ _PARTS = 1_000_000
 _BEFORE, _AFTER = 7, 1
 
 CATALOGUES = (c.ITEMS, c.QUERIES)
+
+Snapshots: TypeAlias = tuple[DataFrame, list[str]]
+"""A catalogue and the days that it has snapshots of."""
 
 
 @dataclass(frozen=True)
@@ -66,23 +70,20 @@ def written_days(lake: Lake, days: DateRange) -> list[DateRange]:
     return ranges_of([ds for ds in days if ds in history])
 
 
-def catalogue_of(lake: Lake, table: str, days: DateRange, lag_days: int, ids: DataFrame) -> DataFrame | None:
-    """The snapshots that ``days`` see, of the given ids only; None where there are none."""
+def snapshots_seen(lake: Lake, table: str, days: DateRange, lag_days: int) -> list[str]:
+    """The days of a catalogue's snapshots that rows and events of ``days`` may see; [] without the catalogue."""
     held = [ds for ds in lake.days_of(table) if ds <= days.end]
-    if not held:
-        return None
-    first = snapshot_days(held, shift_ds(days.start, -1 - lag_days)) or held[0]
-    return lake.read(table, DateRange(first, days.end)).join(ids, GRAIN[table][0], "left_semi")
+    first = snapshot_days(held, shift_ds(days.start, -1 - lag_days))
+    return [ds for ds in held if first is None or ds >= first]
 
 
 def write_slice(
-    lake: Lake, config: EtlConfig, events: DataFrame, spans: Sequence[DateRange], catalogues: dict[str, DataFrame]
+    lake: Lake, config: EtlConfig, events: DataFrame, spans: Sequence[DateRange], catalogues: Mapping[str, Snapshots]
 ) -> None:
     """Fill a scratch lake, as if its events had been ingested on these days."""
     run = Run("check --leaks", config_hash=digest(config), definition_hash=definition_hash(c.EVENTS, config))
     outputs = [Output(c.EVENTS, events, span, ("query_key", "event_id")) for span in spans]
-    for table, frame in catalogues.items():
-        held = [row.ds for row in frame.select("ds").distinct().toLocalIterator()]
+    for table, (frame, held) in catalogues.items():
         outputs += [Output(table, frame, span, GRAIN[table]) for span in ranges_of(held)]
     replace_partitions(lake, outputs, run)
 

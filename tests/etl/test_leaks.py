@@ -203,6 +203,21 @@ def test_flags_of_the_trial_are_refused_without_it():
         cli.run_check(parser.parse_args(["check", "--ds", CUT, "--leaks", "--table", "events"]), context)
 
 
+def test_the_middle_day_is_cut_unless_another_is_asked_for(monkeypatch):
+    asked = []
+    monkeypatch.setattr(check, "check_leaks", lambda lake, config, *how: asked.append(how[:-1]) or {})
+    context = SimpleNamespace(lake=lambda: None, config=None, log=None)
+    parser = argparse.ArgumentParser()
+    cli.add_verbs(parser.add_subparsers(dest="verb"))
+    days = ["check", "--leaks", "--start-ds", "2024-02-27", "--end-ds", "2024-03-02"]
+    for words in ([], ["--cut", "2024-03-01", "--seed", "7", "--sample-requests", "50"]):
+        cli.run_check(parser.parse_args([*days, *words]), context)
+    span = DateRange("2024-02-27", "2024-03-02")
+    assert asked == [(span, CUT, 1, 20_000, None), (span, "2024-03-01", 7, 50, None)]
+    with pytest.raises(UsageError, match="at least 1"):
+        cli.run_check(parser.parse_args([*days, "--sample-requests", "0"]), context)
+
+
 def event(number: int, when: str, user: str, request: str, **values) -> dict:
     ts = datetime.fromisoformat(when).replace(tzinfo=UTC)
     usual = {
