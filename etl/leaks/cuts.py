@@ -38,7 +38,8 @@ def with_cuts(events: DataFrame, cut_ds: str, seed: int) -> DataFrame:
 
 def marked_requests(marked: DataFrame) -> DataFrame:
     """(request, before, whole): the export's hash of a request, whether its features may not move, and whether none of
-    its own events changes."""
+    its own events changes. ``marked`` are the events from which an export knows where requests begin.
+    """
     begun = marked.groupBy("request_id").agg(
         F.min(F.struct("ts", "event_id", (~F.col(CHANGES)).alias("stays"))).alias("first"),
         (~F.bool_or(CHANGES)).alias("whole"),

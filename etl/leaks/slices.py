@@ -21,8 +21,8 @@ from etl.write import Output, replace_partitions
 
 # Shares of queries are told apart to this part of all.
 _PARTS = 1_000_000
-# Events of one request lie within so many days (see etl.training_frames); what follows the last evening is on the next.
-_BEFORE, _AFTER = 7, 1
+#: An export looks back so many days for where a request began (see etl.training_frames), and a day on for its end.
+REQUEST_DAYS, _AFTER = 7, 1
 
 CATALOGUES = (c.ITEMS, c.QUERIES)
 
@@ -42,7 +42,9 @@ class Sample:
 
 def needed_days(days: DateRange, config: EtlConfig) -> DateRange:
     """Every day whose events a row of ``days`` may see, and those that hold the rest of its request."""
-    before = max(config.interactions.longest_days + config.interactions.lag_days, config.export.history_days, _BEFORE)
+    before = max(
+        config.interactions.longest_days + config.interactions.lag_days, config.export.history_days, REQUEST_DAYS
+    )
     return days.widen(before=before, after=_AFTER)
 
 

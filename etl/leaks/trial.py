@@ -12,13 +12,14 @@ from etl.caching import Cached
 from etl.catalogues import GRAIN
 from etl.config import EtlConfig, LakeConfig
 from etl.contract import columns as c
-from etl.contract.dates import DateRange
+from etl.contract.dates import DateRange, shift_ds
 from etl.interactions import build_interactions
 from etl.lake import Lake
 from etl.leaks.cuts import CHANGES, marked_requests, with_cuts
 from etl.leaks.perturb import CHANGE, DUPLICATED, INSERTED, SHUFFLED, UNTOUCHED, other_catalogue, perturbed
 from etl.leaks.slices import (
     CATALOGUES,
+    REQUEST_DAYS,
     Sample,
     Snapshots,
     described,
@@ -78,7 +79,8 @@ def prepared(
         events = keep(events.where(F.col("ds").between(needed.start, needed.end)))
         trial = Trial(folder, plain, days, described(events, days, share), {})
         marked = keep(with_cuts(events, cut_ds, seed))
-        marked_requests(marked).write.parquet(trial.requests.as_uri())
+        seen = marked.where(F.col("ds") >= shift_ds(days.start, -REQUEST_DAYS))
+        marked_requests(seen).write.parquet(trial.requests.as_uri())
         other = keep(perturbed(marked, cut_ds, days, config.engagement_actions, seed))
         true, false = _catalogues(lake, needed, lag, events, cut_ds)
         spans = written_days(lake, needed)
