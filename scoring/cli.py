@@ -103,13 +103,15 @@ def _leak_lines(result: dict[str, Any]) -> list[str]:
     from scoring.terminal import text_table
 
     control, sample = result["control"], result["sample"]
-    changed = ", ".join(f"{rows} {kind.replace('_', ' ')}" for kind, rows in result["changed"].items())
+    changed = dict(result["changed"])
+    after = changed.pop("after_cut")
+    kinds = ", ".join(f"{rows} {kind.replace('_', ' ')}" for kind, rows in changed.items())
     lines = [
         f"no feature before the cut knows what comes after it: {result['features_compared']} features of "
         f"{result['rows_compared']} rows did not move",
         f"days     {result['days']}, cut in {result['cut']}, seed {result['seed']}",
         f"sample   {sample['requests']} requests of {sample['queries']} queries ({sample['share']:.2%} of all)",
-        f"changed  {changed}",
+        f"changed  of {after} events after the cut {kinds}",
         f"control  {control['moved_rows']} of {control['rows']} rows after the cut moved, in "
         f"{control['moved_features']} features",
     ]

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from etl.contract.manifest import Manifest, read_manifest
+from etl.contract.manifest import QUERIES, Manifest, read_manifest
 from etl.kernels.codes import Ints
 
 HISTORY = "history"
@@ -19,7 +19,7 @@ HISTORY = "history"
 Entry: TypeAlias = tuple[Any, ...]
 """One action of a history: the item_id, all that its version says of it, the action, its epoch seconds."""
 
-_ROW_COLUMNS = ["ds", "ts", "request", "query", "item", "user", "history_end", "segments", "labels", "cross"]
+_ROW_COLUMNS = ["request", "query", "item", "user", "history_end", "segments", "labels", "cross"]
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,7 @@ def opened(directory: Path) -> Opened:
     item, query, user, end = (rows[name].to_numpy().astype(np.int64) for name in indices)
     described = _described(items, manifest)
     histories = Histories(*_entries(entries, items, described, manifest))
-    features: dict[str, npt.NDArray[Any]] = {"request.ts": rows["ts"].to_numpy(), "request.ds": _objects(rows["ds"])}
-    features |= {f"query.{name}": _objects(queries[name])[query] for name in queries.column_names}
+    features: dict[str, npt.NDArray[Any]] = {f"query.{name}": _objects(queries[name])[query] for name in QUERIES}
     features |= {f"item.{name}": values[item] for name, values in described.items()}
     features |= _segments(rows, manifest)
     features["history.length"] = end

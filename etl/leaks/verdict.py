@@ -16,6 +16,8 @@ from etl.leaks.opened import Opened
 _SHOWN = 20
 # No honest single feature ranks this well: it holds the label.
 _TOO_GOOD = 0.95
+# From here on, a careless join shows in the figures.
+_BIG_JUMP = 0.1
 
 
 @dataclass(frozen=True)
@@ -108,8 +110,19 @@ def alone(rows: Opened, request: Ints, item_id: npt.NDArray[np.object_], naive: 
     for column, name in enumerate(rows.cross):
         as_of, careless = auc(rows.features[name][row], positive), auc(naive[place, column], positive)
         figures[name] = {"as_of": as_of, "naive": careless, "jump": careless - as_of}
-    suspicious = [name for name, one in figures.items() if one["as_of"] >= _TOO_GOOD]
-    return {"auc": figures, "suspicious": suspicious}
+    return {"auc": figures, "suspicious": _suspicious(figures)}
+
+
+def _suspicious(figures: dict[str, dict[str, float]]) -> list[str]:
+    """Features that rank too well, or as well as a careless join's although that join helps others by far."""
+    jump = max((one["jump"] for one in figures.values()), default=0.0)
+    best = max((one["naive"] for one in figures.values()), default=0.0)
+
+    def suspect(one: dict[str, float]) -> bool:
+        flattering = jump >= _BIG_JUMP and one["naive"] - 0.5 >= (best - 0.5) / 2
+        return one["as_of"] >= _TOO_GOOD or (flattering and one["jump"] <= jump / 10)
+
+    return [name for name, one in figures.items() if suspect(one)]
 
 
 def _flagged(request: Ints, among: Ints) -> Flags:

@@ -191,6 +191,17 @@ def test_a_cross_feature_that_holds_the_label_is_suspicious_and_the_careless_joi
     assert found["suspicious"] == ["rate"]
 
 
+def test_a_feature_that_ranks_like_a_careless_join_is_suspicious_where_that_join_helps_others():
+    rows = with_feature(an_export(), share=[0.1, 0.2, 0.3, 0.4], rate=[3, 2, 0, 2])
+    as_exported = rows.features["rate"]
+    naive = np.stack([np.array([9, 0, 0, 8], dtype=np.float32), as_exported], axis=1)
+    found = alone(rows, rows.request, rows.item_id, naive)
+    assert found["auc"]["rate"]["as_of"] == found["auc"]["rate"]["naive"] == 0.875
+    assert found["suspicious"] == ["rate"]
+    without = np.stack([rows.features["share"], as_exported], axis=1)
+    assert alone(rows, rows.request, rows.item_id, without)["suspicious"] == []
+
+
 def test_flags_of_the_trial_are_refused_without_it():
     parser = argparse.ArgumentParser()
     cli.add_verbs(parser.add_subparsers(dest="verb"))
