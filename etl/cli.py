@@ -57,6 +57,7 @@ def add_verbs(subparsers: Any) -> None:
     parser = subparsers.add_parser("check", help="run the quality gate of a table (exit code 3 if it fails)")
     parser.add_argument("--table", choices=(c.EVENTS, c.INTERACTIONS, c.ITEMS, c.QUERIES, c.CANDIDATES, c.SCORES),
                         action="append", help="the table, or several [events and interactions]")  # fmt: skip
+    _add_leaks(parser)
     add_days(parser)
     parser.set_defaults(run=run_check)
     parser = subparsers.add_parser("forget", help="remove a user from every table, and say what to rebuild")
@@ -105,6 +106,16 @@ def _add_ingest(subparsers: Any) -> None:
     parser.add_argument("--append", action="store_true", help="late files: join the days that are there, by event_id")
     add_days(parser)
     parser.set_defaults(run=run_ingest)
+
+
+def _add_leaks(parser: argparse.ArgumentParser) -> None:
+    """The flags of ``check --leaks``: None where not given, so that they can be refused without --leaks."""
+    leaks = parser.add_argument_group("leaks", "does any feature of an export of these days know the future?")
+    leaks.add_argument("--leaks", action="store_true", help="change what comes after a cut; no row before may move")
+    leaks.add_argument("--cut", metavar="D", help="the day of the cut [the middle one]")
+    leaks.add_argument("--seed", type=int, metavar="S", help="of the sample and of the changes [1]")
+    leaks.add_argument("--sample-requests", type=int, metavar="N", help="about so many, of whole queries [20000]")
+    leaks.add_argument("--scratch", type=Path, metavar="DIR", help="for the copies, removed again [a temporary folder]")
 
 
 def run_simulate(args: argparse.Namespace, context: Context) -> dict[str, Any]:
@@ -200,6 +211,28 @@ def run_forget(args: argparse.Namespace, context: Context) -> dict[str, Any]:
 def run_check(args: argparse.Namespace, context: Context) -> dict[str, Any]:
     from etl.quality.checks import check_table
 
+    if args.leaks:
+        return _check_leaks(args, context)
+    strange = [f"--{name.replace('_', '-')}" for name in _LEAK_FLAGS if getattr(args, name) is not None]
+    if strange:
+        raise UsageError(f"{', '.join(strange)}: only with --leaks")
     days, lake = days_of(args), context.lake()
     tables = args.table or [c.EVENTS, c.INTERACTIONS]
     return {"days": str(days), "promises": {table: check_table(lake, table, days, context.config) for table in tables}}
+
+
+_LEAK_FLAGS = ("cut", "seed", "sample_requests", "scratch")
+
+
+def _check_leaks(args: argparse.Namespace, context: Context) -> dict[str, Any]:
+    from etl.leaks.check import check_leaks
+
+    if args.table:
+        raise UsageError("--leaks is about the export as a whole: leave --table out")
+    days = days_of(args)
+    cut = args.cut or days.days()[len(days) // 2]
+    seed = 1 if args.seed is None else args.seed
+    requests = 20_000 if args.sample_requests is None else args.sample_requests
+    if requests < 1:
+        raise UsageError(f"--sample-requests {requests}: at least 1")
+    return check_leaks(context.lake(), context.config, days, cut, seed, requests, args.scratch, context.log)

@@ -77,6 +77,8 @@ def render(verb: str, result: dict[str, Any]) -> str:
         return registry_cli.promote_text(result)
     if verb == "models":
         return registry_cli.models_text(result)
+    if verb == "check" and "auc" in result:
+        return "\n".join(_leak_lines(result))
     for key in ("steps", "built", "values", "written"):
         if verb in ("plan", "backfill", "show-config", "interactions", "ingest") and key in result:
             return table_of(result[key], empty=f"{verb}: nothing to show")
@@ -109,3 +111,37 @@ def _evaluation_lines(verb: str, result: dict[str, Any]) -> list[str]:
             f"wall    {result['seconds']['total']} s"
         ]
     return blocks
+
+
+_MOST_JUMPS = 15
+
+
+def _leak_lines(result: dict[str, Any]) -> list[str]:
+    """What ``check --leaks`` proved, and the features that a careless join would flatter most."""
+    from scoring.terminal import text_table
+
+    control, sample = result["control"], result["sample"]
+    changed = dict(result["changed"])
+    after = changed.pop("after_cut")
+    kinds = ", ".join(f"{rows} {kind.replace('_', ' ')}" for kind, rows in changed.items())
+    lines = [
+        f"no feature before the cut knows what comes after it: {result['features_compared']} features of "
+        f"{result['rows_compared']} rows did not move",
+        f"days     {result['days']}, cut in {result['cut']}, seed {result['seed']}",
+        f"sample   {sample['requests']} requests of {sample['queries']} queries ({sample['share']:.2%} of all)",
+        f"changed  of {after} events after the cut {kinds}",
+        f"control  {control['moved_rows']} of {control['rows']} rows after the cut moved, in "
+        f"{control['moved_features']} features",
+    ]
+    if control["unmoved_features"]:
+        lines.append(f"         never moved, so not tried: {', '.join(control['unmoved_features'])}")
+    order = sorted(result["auc"].items(), key=lambda entry: -(entry[1]["jump"] or 0.0))
+    rows = [[name, *(f"{one[key]:.3f}" for key in ("as_of", "naive", "jump"))] for name, one in order[:_MOST_JUMPS]]
+    lines += [
+        "",
+        "AUC of a cross feature alone, as exported and as joined with the row's own day, which is a leak",
+    ]
+    lines.append(text_table([["feature", "as of", "naive", "jump"], *rows]))
+    if result["suspicious"]:
+        lines.append(f"suspicious, as exported they rank too well to be honest: {', '.join(result['suspicious'])}")
+    return lines

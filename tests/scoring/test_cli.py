@@ -1,0 +1,40 @@
+"""How results look in a terminal."""
+
+from scoring.cli import render
+
+
+def a_trial(features: int, **changes) -> dict:
+    figures = {f"f{n:02d}": {"as_of": 0.5, "naive": 0.5 + n / 100, "jump": n / 100} for n in range(features)}
+    plain = {
+        "days": "2026-01-04..2026-01-09",
+        "cut": "2026-01-07",
+        "seed": 1,
+        "sample": {"share": 0.25, "queries": 30, "requests": 900, "events": 12000},
+        "changed": {"after_cut": 5000, "dropped": 500},
+        "rows_compared": 4000,
+        "features_compared": 77,
+        "moved": [],
+        "control": {"rows": 3000, "moved_rows": 2900, "moved_features": 76, "unmoved_features": ["item.brand"]},
+        "auc": figures,
+        "suspicious": [],
+    }
+    return plain | changes
+
+
+def test_a_trial_of_leaks_shows_its_counts_and_the_largest_jumps():
+    lines = render("check", a_trial(20)).splitlines()
+    assert "77 features of 4000 rows did not move" in lines[0]
+    assert any("2900 of 3000 rows after the cut moved" in line for line in lines)
+    assert any("item.brand" in line for line in lines)
+    shown = [line.split() for line in lines if line.startswith("f") and line[1:3].isdigit()]
+    assert [row[0] for row in shown] == [f"f{n:02d}" for n in range(19, 4, -1)]
+    assert shown[0] == ["f19", "0.500", "0.690", "0.190"]
+    assert "suspicious" not in lines[-1]
+    assert render("check", a_trial(2, suspicious=["f01"])).splitlines()[-1].endswith(": f01")
+
+
+def test_a_check_of_tables_stays_as_it_was():
+    promises = {"events": [{"column": "repeated_ids", "forbids": "repeats", "kept": True}]}
+    text = render("check", {"days": "2026-01-04", "promises": promises})
+    assert text.splitlines()[0].split() == ["days", "2026-01-04"]
+    assert "repeated_ids" in text
