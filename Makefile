@@ -47,9 +47,10 @@ bench-interactions: $(BENCH_STAMP) ## a day's refresh against DuckDB, Polars and
 	@$(WITH_JAVA) PRERANK_BENCH_EVENTS=$(EVENTS) $(BIN)/python -m pytest -q -s -o python_files="bench_*.py" \
 	  tests/benchmarks/bench_interactions.py $(ARGS)
 
-bench-train: $(STAMP) ## loading and training steps against peers; REQUESTS=800 for the short form
-	@OMP_WAIT_POLICY=PASSIVE PRERANK_BENCH_REQUESTS=$(REQUESTS) $(BIN)/python -m pytest -q -s -o python_files="bench_*.py" \
-	  tests/benchmarks/bench_train.py $(ARGS)
+bench-train: $(STAMP) ## layouts, loading, training against peers; REQUESTS=800 EVENTS=30000
+	@$(WITH_JAVA) OMP_WAIT_POLICY=PASSIVE PRERANK_BENCH_REQUESTS=$(REQUESTS) PRERANK_LAYOUT_EVENTS=$(EVENTS) \
+	  $(BIN)/python -m pytest -q -s -o python_files="bench_*.py" \
+	  tests/benchmarks/bench_train.py tests/benchmarks/bench_layout.py $(ARGS)
 
 lock: $(STAMP) ## write constraints.txt anew from setup.cfg
 	$(BIN)/uv pip compile --quiet --upgrade --all-extras setup.cfg --python-version 3.11 --no-annotate --no-header \

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -23,6 +24,9 @@ from models.scorers import Track, no_track
 from models.telemetry import Log, no_log
 from models.towers import NumericStatistics
 from models.training_run import TrainingRun
+
+# Rows that are looked at in one piece: a split may be larger than memory.
+_SAMPLED_ROWS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ def train(
     rows = export.split(TRAIN)
     rates = _base_rates(rows, spec)
     tables = FeatureTables(spec, export)
-    scaling = CrossScaling.fit(rows.cross, spec.cross)
+    scaling = CrossScaling.fit(rows.cross[_sampled(len(rows))], spec.cross)
     numerics = NumericStatistics.fit(tables.items.numerics[torch.from_numpy(np.unique(rows.item).astype(np.int64))])
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
@@ -99,11 +103,25 @@ def _identity(config: TrainConfig, name: str, manifest: Manifest) -> str:
     return digest({"model": name, "config": config.identity(), "manifest": manifest.digest()})
 
 
+def _sampled(rows: int) -> npt.NDArray[np.int64] | slice:
+    """All rows, or so many of them, chosen alike in every run, that statistics of them cost one pass in memory."""
+    if rows <= _SAMPLED_ROWS:
+        return slice(None)
+    return np.sort(np.random.Generator(np.random.Philox(key=7)).choice(rows, _SAMPLED_ROWS, replace=False))
+
+
 def _base_rates(rows: Rows, spec: FeatureSpec) -> Tensor:
-    weight = rows.weight.astype(np.float64)
-    if not np.isfinite(weight).all() or weight.min() < 0 or weight.sum() <= 0:
-        raise ExportError("training rows need finite weights of 0 or more, and a positive sum. Export again.")
-    rates = (rows.labels * weight[:, None]).sum(axis=0) / weight.sum()
+    """Weighted share of positives by head (H,)."""
+    positive, total = np.zeros(len(spec.heads)), 0.0
+    for start in range(0, len(rows), _SAMPLED_ROWS):
+        weight = rows.weight[start : start + _SAMPLED_ROWS].astype(np.float64)
+        if not np.isfinite(weight).all() or weight.min() < 0:
+            raise ExportError("training rows need finite weights of 0 or more. Export again.")
+        positive += weight @ rows.labels[start : start + _SAMPLED_ROWS]
+        total += weight.sum()
+    if total <= 0:
+        raise ExportError("training rows need weights with a positive sum. Export again.")
+    rates = positive / total
     for name, rate in zip(spec.heads, rates, strict=True):
         if not 0 < rate < 1:
             raise ExportError(

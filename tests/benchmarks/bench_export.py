@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from etl.arrow_files import arrow_type
 from pyarrow import ipc
 
+from etl.arrow_files import arrow_type
 from etl.contract import manifest as m
 
 EPOCH = 1_767_225_600

@@ -3,7 +3,7 @@
     make bench-train                          320,000 training rows
     make bench-train REQUESTS=800             the short form
 
-Neither Spark nor Java takes part. With a GPU, ``-k gpu`` measures steps of 8k and 64k rows against the card's ceilings.
+No Spark takes part, but in bench_layout. With a GPU, ``-k gpu`` measures steps of 8k and 64k rows against the card's ceilings.
 """
 
 import json
@@ -82,7 +82,7 @@ def test_loader_against_a_stock_data_loader_over_the_flat_layout(data: Path, tab
         "flat": _bytes(flat),
     }
     ratios = {name: rate["prerank"] / value for name, value in rate.items()}
-    _report("loader", {"rows": len(rows), "rows_per_second": rate, "times_slower": ratios, "bytes": sizes})
+    report("loader", {"rows": len(rows), "rows_per_second": rate, "times_slower": ratios, "bytes": sizes})
     assert all(ratios.values())
 
 
@@ -115,7 +115,7 @@ def test_step_against_the_public_model(tables: FeatureTables) -> None:
         "share_of_matmul_peak": {name: flops[name] / best[name] / peak for name in flops},
         "peak_gflop_per_second": peak / 1e9,
     }
-    _report("step", result)
+    report("step", result)
     assert best["prerank"] > 0
 
 
@@ -124,7 +124,7 @@ def test_share_of_time_that_steps_wait_for_data(data: Path) -> None:
     for workers in (0, 1, 2):
         result = train(replace(CONFIG, epochs=1, workers=workers, hidden=(256,)), Export(data), "interactrank")
         shares[f"{workers} threads"], rates[f"{workers} threads"] = result.wait_share, result.rows_per_second
-    _report("waiting", {"share_of_time_waiting": shares, "rows_per_second": rates})
+    report("waiting", {"share_of_time_waiting": shares, "rows_per_second": rates})
     assert all(0 <= share < 1 for share in shares.values())
 
 
@@ -153,7 +153,7 @@ def test_gpu_step_against_the_ceilings_of_the_card(tables: FeatureTables) -> Non
             }
     card = torch.cuda.get_device_name()
     ceilings = {"bf16_flop_per_second": flop_ceiling, "bytes_per_second": byte_ceiling}
-    _report(f"gpu_{card.replace(' ', '_')}", {"card": card, "ceilings": ceilings, "steps": found})
+    report(f"gpu_{card.replace(' ', '_')}", {"card": card, "ceilings": ceilings, "steps": found})
     assert found
 
 
@@ -261,7 +261,8 @@ def _bytes(path: Path) -> int:
     return path.stat().st_size
 
 
-def _report(part: str, result: dict[str, Any]) -> None:
+def report(part: str, result: dict[str, Any]) -> None:
+    """Print a part of the results, and keep it unless this is the short form."""
     machine = {
         "cores": os.cpu_count(),
         "machine": platform.machine(),

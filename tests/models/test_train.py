@@ -1,6 +1,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -9,7 +10,7 @@ from etl.contract.manifest import TRAIN, VALIDATION
 from models.config import TrainConfig
 from models.dataset import Export
 from models.errors import ExportError
-from models.train import TrainResult, train
+from models.train import TrainResult, _base_rates, _sampled, train
 from tests.models.export_fixture import World, write_export
 
 SMALL = World(requests=(60, 20, 20), items=30, queries=8, users=10)
@@ -86,3 +87,17 @@ def test_progress_passes_every_batch_through(tmp_path: Path, config: TrainConfig
 
     train(replace(config, epochs=2), export, "two_tower", track)
     assert seen == [("two_tower epoch 1/2", 2, 2), ("two_tower epoch 2/2", 2, 2)]
+
+
+def test_statistics_of_a_large_split_come_in_pieces_and_from_a_sample(
+    tmp_path: Path, config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+):
+    export = Export(write_export(tmp_path / "data", SMALL))
+    whole = train(replace(config, epochs=1), export, "interactrank")
+    monkeypatch.setattr("models.train._SAMPLED_ROWS", 7)
+    pieces = train(replace(config, epochs=1), export, "two_tower")
+    assert pieces.model.fusion_layer.bias.shape == whole.model.fusion_layer.bias.shape
+    rates = [float(_base_rates(export.split(TRAIN), whole.spec)[head]) for head in range(2)]
+    labels = export.split(TRAIN).labels
+    assert rates == pytest.approx(labels.mean(axis=0).tolist(), rel=1e-6)
+    assert len(np.unique(_sampled(100))) == 7
