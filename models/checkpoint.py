@@ -34,7 +34,7 @@ class Best:
 
 @dataclass
 class Progress:
-    """How far a run has come: ``step`` steps of ``epoch`` are done, and ``losses`` (H + 1,) is their sum."""
+    """How far a run has come: ``step`` steps of ``epoch`` are done, and ``losses`` (H + 2,) is their sum."""
 
     losses: Tensor
     epoch: int = 1

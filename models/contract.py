@@ -99,8 +99,20 @@ class Batch:
         return Batch(**parts)
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What ``Ranker.score`` costs per pair: one multiply-add is 2 FLOPs; bytes are those of the item side, in fp32."""
+
+    flops: int
+    bytes: int
+
+
 class Ranker(nn.Module):
-    """A model: ``encode_query`` once per request, ``encode_item`` once per item, ``score`` per pair."""
+    """A model: ``encode_query`` once per request, ``encode_item`` once per item, ``score`` per pair.
+
+    Query and item sides are rows of any width, X and Y, that only the model's own ``score`` understands. Neither may
+    depend on the other, nor on the other rows of the batch in eval mode.
+    """
 
     head_weights: Tensor  # (H,), sums to 1
 
@@ -111,25 +123,43 @@ class Ranker(nn.Module):
         self.heads, self.dim = len(head_weights), dim
 
     def encode_query(self, queries: QueryFeatures) -> Tensor:
-        """(R, H*D): one vector per head, one after the other."""
+        """(R, X)."""
         raise NotImplementedError
 
     def encode_item(self, items: ItemFeatures) -> Tensor:
-        """(N, D)."""
+        """(N, Y)."""
         raise NotImplementedError
 
     def score(self, q: Tensor, v: Tensor, cross: Tensor) -> Tensor:
-        """Logits (P, H) of q (P, H*D), v (P, D) and unscaled cross features (P, C)."""
+        """Logits (P, H) of q (P, X), v (P, Y) and unscaled cross features (P, C)."""
+        raise NotImplementedError
+
+    def cost(self) -> Cost:
+        """Of ``score``."""
         raise NotImplementedError
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits (P, H) of the batch's pairs."""
-        q = self.encode_query(batch.queries)[batch.pair_query]  # (R, H*D) -> (P, H*D)
-        v = self.encode_item(batch.items)[batch.pair_item]  # (N, D) -> (P, D)
+        q = self.encode_query(batch.queries)[batch.pair_query]  # (R, X) -> (P, X)
+        v = self.encode_item(batch.items)[batch.pair_item]  # (N, Y) -> (P, Y)
         return self.score(q, v, batch.cross)
 
     def start_at(self, base_rates: Tensor) -> None:
         """Called once before training with the heads' base rates (H,) on the training rows. Does nothing by default."""
+
+    def at_step(self, share: float) -> None:
+        """Called before each training step with the share of all steps that are done. Does nothing by default."""
+
+    def auxiliary_loss(self, batch: Batch, q: Tensor, v: Tensor) -> Tensor | None:
+        """A loss () beside those of the heads, on sides q (R, X) and v (N, Y), its weight in it; None for none.
+
+        Where several ranks share a step, it is this rank's part of a sum over the step, as ``models.losses`` has it.
+        """
+        return None
+
+    def head_vectors(self, q: Tensor, v: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Vectors (R, H, D) and (N, D) whose dot products the in-batch softmax may train; None where there are none."""
+        return None
 
     def ranking_score(self, logits: Tensor) -> Tensor:
         """(P, H) -> (P,): the head-weighted logit, the one number by which items are ordered."""

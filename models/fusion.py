@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.contract import QueryFeatures, Ranker
+from models.contract import Cost, QueryFeatures, Ranker
 from models.scaling import CrossScaling
 
 #: Cosines of unrelated vectors in 64 dimensions spread by 1/8: half a logit at this weight.
@@ -100,7 +100,10 @@ class LinearFusion(nn.Module):
 
 
 class LinearFusionRanker(Ranker):
-    """A ranker whose score is linear in the dot product and in the scaled cross features."""
+    """A ranker whose score is linear in the dot product and in the scaled cross features.
+
+    Sides: one vector per head from the query, q (R, H*D), and one from the item, v (N, D).
+    """
 
     def __init__(self, head_weights: tuple[float, ...], dim: int, scaling: CrossScaling):
         super().__init__(head_weights, dim)
@@ -110,8 +113,15 @@ class LinearFusionRanker(Ranker):
         logits: Tensor = self.fusion_layer(q, v, cross)
         return logits
 
+    def cost(self) -> Cost:
+        """As served: one blended query vector, one folded number for all cross features of the pair."""
+        return Cost(flops=2 * self.dim + 2, bytes=4 * self.dim + 4)
+
     def start_at(self, base_rates: Tensor) -> None:
         self.fusion_layer.start_at(base_rates)
+
+    def head_vectors(self, q: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        return q.unflatten(1, (self.heads, self.dim)), v
 
     def blended_query(self, queries: QueryFeatures) -> Tensor:
         """The one serving vector (R, D): head-weighted mean of the head vectors, not normalised again (1.5)."""

@@ -13,9 +13,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
+from etl.contract.errors import UnknownNameError, UsageError
 from etl.contract.manifest import Manifest
 from etl.contract.publish import published_directory
-from etl.contract.settings import to_plain
+from etl.contract.settings import build, to_plain
 from models.code_version import code_version
 from models.config import TrainConfig
 from models.contract import Ranker
@@ -103,15 +104,13 @@ def read_card(directory: Path) -> ModelCard:
         version = plain["format_version"]
         if version != FORMAT_VERSION:
             raise ModelError(f"{path}: format {version}, this program reads {FORMAT_VERSION}. Train again.")
-        config = plain.pop("config")
-        config["hidden"] = tuple(config["hidden"])
         return ModelCard(
-            config=TrainConfig(**config),
+            config=build(TrainConfig, plain.pop("config")),
             spec=FeatureSpec.from_plain(plain.pop("spec")),
             scaling=CrossScaling.from_plain(plain.pop("scaling")),
             **plain,
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, UsageError, UnknownNameError) as error:
         raise ModelError(f"{path} is damaged ({error}): train again") from error
 
 

@@ -13,7 +13,13 @@ from models.distributed import Ranks
 from models.errors import TrainingError
 
 Log = Callable[[str], None]
-IN_BATCH = "in_batch"
+_OTHERS = ("in_batch", "own")
+
+
+def named_losses(heads: tuple[str, ...], values: list[float]) -> dict[str, float]:
+    """The losses (H + 2,) of an objective by name; those beside the heads' only where they are on."""
+    every = dict(zip((*heads, *_OTHERS), values, strict=True))
+    return {f"loss_{name}": value for name, value in every.items() if value != 0 or name in heads}
 
 
 def no_log(message: str) -> None:
@@ -36,7 +42,7 @@ class Telemetry:
             self.writer = SummaryWriter(str(directory), purge_step=done)
 
     def step(self, done: int, losses: Tensor, rows: int, rate: float, waited: float) -> None:
-        """A step ended: ``done`` so far, its losses (H + 1,), this rank's rows, seconds waited for data so far."""
+        """A step ended: ``done`` so far, its losses (H + 2,), this rank's rows, seconds waited for data so far."""
         self._losses = losses if self._losses is None else self._losses + losses
         self._rows += rows
         self._steps += 1
@@ -60,8 +66,8 @@ class Telemetry:
         means = [value / self._steps for value in sums[:-1]]
         if not all(map(math.isfinite, means)):
             raise TrainingError(f"{self.name} step {done}: the loss is {means}. Lower train.learning_rate.")
-        figures = {f"loss_{head}": value for head, value in zip((*self.heads, IN_BATCH), means, strict=True)}
-        figures |= {
+        figures = {
+            **named_losses(self.heads, means),
             "learning_rate": rate,
             "rows_per_second": sums[-1] / seconds,
             "wait_share": (waited - self._waited) / seconds,

@@ -18,7 +18,7 @@ from models.objective import Objective
 from models.optimizer import learning_rate, optimizer_of, set_learning_rate
 from models.prefetch import Prefetch
 from models.scorers import Track
-from models.telemetry import IN_BATCH, Log, Telemetry
+from models.telemetry import Log, Telemetry, named_losses
 from models.validation import validate, validation_loader
 
 
@@ -44,7 +44,7 @@ class TrainingRun:
         self.checkpoint = checkpoint
         self.steps = config.epochs * len(self.loader)
         self.telemetry = Telemetry(name, tables.spec.heads, self.steps, config.log_steps, ranks, log)
-        self.progress = self._restored() or Progress(torch.zeros(model.heads + 1, device=ranks.device))
+        self.progress = self._restored() or Progress(torch.zeros(len(self.objective.weights), device=ranks.device))
         self.forward = _wrapped(self.objective, config, ranks)
         self.seconds = self.training_seconds = self.waited = 0.0
         self.rows_seen = 0
@@ -93,7 +93,8 @@ class TrainingRun:
         self._end_epoch(self.rows_seen - seen, seconds)
 
     def _step(self, batch: Batch, rate: float) -> Tensor:
-        """One step of the optimizer; returns this rank's losses (H + 1,)."""
+        """One step of the optimizer; returns this rank's losses (H + 2,)."""
+        self.model.at_step(self.done / self.steps)
         torch.manual_seed(_seed_of(self.config.seed, self.done, self.ranks.rank))
         losses: Tensor = self.forward(batch.to(self.ranks.device))
         set_learning_rate(self.optimizer, rate)
@@ -113,9 +114,7 @@ class TrainingRun:
                 f"{self.name} epoch {progress.epoch}: the loss is {total}. Lower train.learning_rate and train again."
             )
         found = self.ranks.from_first(self._validated() if self.ranks.first else {})
-        parts = {f"loss_{name}": value for name, value in zip((*heads, IN_BATCH), means.tolist(), strict=True)}
-        if not config.in_batch_weight:
-            del parts[f"loss_{IN_BATCH}"]
+        parts = named_losses(heads, means.tolist())
         rate = learning_rate(config, self.done - 1, self.steps)
         point = {"epoch": progress.epoch, "loss": total, **parts, "learning_rate": rate, **_prefixed(found)}
         progress.curve.append(point)

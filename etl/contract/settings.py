@@ -50,6 +50,12 @@ def load(shape: type[C], file: Path | None, env: Mapping[str, str], sets: Iterab
     return Loaded(_build(shape, tree, ""), origins)
 
 
+def build(shape: type[C], plain: Mapping[str, Any]) -> C:
+    """The configuration that ``to_plain`` made ``plain`` of. Raises UsageError."""
+    built: C = _build(shape, plain, "")
+    return built
+
+
 def flatten(config: Any) -> dict[str, Any]:
     """Every leaf of the configuration by dotted key, as plain JSON values."""
     leaves: dict[str, Any] = {}

@@ -3,7 +3,8 @@
     make bench-train                          320,000 training rows
     make bench-train REQUESTS=800             the short form
 
-No Spark takes part, but in bench_layout. With a GPU, ``-k gpu`` measures steps of 8k and 64k rows against the card's ceilings.
+Spark takes part in bench_layout only. With a GPU, ``-k gpu`` measures steps of 8k and 64k rows against the ceilings
+of the card.
 """
 
 import json
