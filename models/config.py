@@ -1,7 +1,9 @@
 """The section ``train:`` of ``prerank.yaml``. Explanations stand under each field."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
+
+from models.model_configs import FitConfig
 
 BCE, FOCAL = "bce", "focal"
 FP32, BF16 = "fp32", "bf16"
@@ -82,6 +84,8 @@ class TrainConfig:
     """How fast the estimate of an item's popularity, which that loss corrects for, forgets."""
     cross_batch_negatives: int = 0
     """Item vectors of earlier steps that join as negatives."""
+    fit: FitConfig = field(default_factory=FitConfig)
+    """Of the models fit and interactrank_fit only."""
     precision: str = FP32
     """Of the towers in training: fp32, or bf16 autocast."""
     compile: bool = False
@@ -115,4 +119,4 @@ class TrainConfig:
 
     def identity(self) -> dict[str, Any]:
         """The fields that decide what is learned; the others only say where and how it is run."""
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in _RUNTIME}
+        return {every.name: getattr(self, every.name) for every in fields(self) if every.name not in _RUNTIME}
