@@ -84,8 +84,6 @@ class TrainConfig:
     """How fast the estimate of an item's popularity, which that loss corrects for, forgets."""
     cross_batch_negatives: int = 0
     """Item vectors of earlier steps that join as negatives."""
-    fit: FitConfig = field(default_factory=FitConfig)
-    """Of the models fit and interactrank_fit only."""
     precision: str = FP32
     """Of the towers in training: fp32, or bf16 autocast."""
     compile: bool = False
@@ -100,6 +98,8 @@ class TrainConfig:
     """Steps between two checkpoints within an epoch; each epoch ends with one."""
     tensorboard: bool = True
     """Write the figures as TensorBoard files to {models_root}/tensorboard/{model}."""
+    fit: FitConfig = field(default_factory=FitConfig)
+    """Of the models fit and interactrank_fit only."""
 
     def __post_init__(self) -> None:
         for name, known in _CHOICES.items():
@@ -119,4 +119,4 @@ class TrainConfig:
 
     def identity(self) -> dict[str, Any]:
         """The fields that decide what is learned; the others only say where and how it is run."""
-        return {every.name: getattr(self, every.name) for every in fields(self) if every.name not in _RUNTIME}
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name not in _RUNTIME}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class FitConfig:
-    meta_queries: int = 32
+    meta_queries: int = 8
     """N: clusters of items, each with a learned query of its own; the user tower runs once per cluster."""
     user_heads: int = 4
     """H_u: vectors of the user side per meta query."""
