@@ -6,14 +6,21 @@ from etl.contract.errors import UnknownNameError
 from models.config import TrainConfig
 from models.contract import Ranker
 from models.features import FeatureSpec
+from models.fit import Fit
 from models.interactrank import InteractRank
+from models.interactrank_fit import InteractRankFit
 from models.scaling import CrossScaling
 from models.towers import NumericStatistics
 from models.two_tower import TwoTower
 
 Constructor = Callable[[FeatureSpec, TrainConfig, CrossScaling, NumericStatistics], Ranker]
 
-MODELS: dict[str, Constructor] = {"two_tower": TwoTower, "interactrank": InteractRank}
+MODELS: dict[str, Constructor] = {
+    "two_tower": TwoTower,
+    "interactrank": InteractRank,
+    "fit": Fit,
+    "interactrank_fit": InteractRankFit,
+}
 
 
 def get_model(name: str) -> Constructor:

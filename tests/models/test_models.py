@@ -33,9 +33,18 @@ def model(request: pytest.FixtureRequest, loader: RequestLoader, config: TrainCo
     with torch.random.fork_rng():
         torch.manual_seed(1)
         built = get_model(request.param)(spec, config, scaling, NumericStatistics.fit(loader.tables.items.numerics))
-        torch.nn.init.normal_(built.fusion_layer.weight)
-        torch.nn.init.normal_(built.fusion_layer.bias)
+        for name, parameter in built.named_parameters():
+            if name.startswith("fusion_layer.") and parameter.ndim == 1:
+                torch.nn.init.normal_(parameter)
     return built.eval()
+
+
+@pytest.fixture
+def linear(model: Ranker) -> LinearFusionRanker:
+    """Only models whose score is linear in a dot product."""
+    if not isinstance(model, LinearFusionRanker):
+        pytest.skip("no linear fusion")
+    return model
 
 
 @pytest.fixture
@@ -51,7 +60,8 @@ def _copy(batch: Batch) -> dict[str, torch.Tensor]:
     return tensors | {"cross": batch.cross.clone(), "labels": batch.labels.clone()}
 
 
-def test_shapes_and_unit_length(model: Ranker, batch: Batch):
+def test_shapes_and_unit_length(linear: LinearFusionRanker, batch: Batch):
+    model = linear
     q, v = model.encode_query(batch.queries), model.encode_item(batch.items)
     assert q.shape == (16, model.heads * model.dim)
     assert v.shape == (len(batch.items), model.dim)
@@ -109,12 +119,17 @@ def test_unknown_everything_gives_finite_vectors(model: Ranker, batch: Batch):
     assert torch.isfinite(model.encode_item(items)).all()
 
 
-def test_only_interactrank_reads_history_and_cross_features(model: Ranker, batch: Batch):
-    queries = batch.queries
+READS_HISTORY = {"InteractRank", "Fit", "InteractRankFit"}
+READS_CROSS = {"InteractRank", "InteractRankFit"}
+
+
+def test_a_model_reads_history_and_cross_features_if_it_says_so(model: Ranker, batch: Batch):
+    queries, name = batch.queries, type(model).__name__
     blind = replace(queries, history_action=torch.zeros_like(queries.history_action))
     reads_history = not torch.equal(model.encode_query(queries), model.encode_query(blind))
     reads_cross = not torch.equal(model(batch), model(replace(batch, cross=batch.cross * 2)))
-    assert reads_history == reads_cross == (type(model).__name__ == "InteractRank")
+    assert reads_history == (name in READS_HISTORY)
+    assert reads_cross == (name in READS_CROSS)
 
 
 def test_padding_of_a_history_never_counts(model: Ranker, batch: Batch):
@@ -128,13 +143,14 @@ def test_padding_of_a_history_never_counts(model: Ranker, batch: Batch):
     assert torch.equal(model.encode_query(queries), model.encode_query(noise))
 
 
-def test_the_weight_on_the_dot_product_stays_positive(model: LinearFusionRanker):
+def test_the_weight_on_the_dot_product_stays_positive(linear: LinearFusionRanker):
     with torch.no_grad():
-        model.fusion_layer.rho.fill_(-5.0)
-    assert 0 < model.fusion().dot_weight < 0.01
+        linear.fusion_layer.rho.fill_(-5.0)
+    assert 0 < linear.fusion().dot_weight < 0.01
 
 
-def test_the_blended_query_and_the_folded_cross_score_give_the_ranking_score(model: LinearFusionRanker, batch: Batch):
+def test_the_blended_query_and_the_folded_cross_score_give_the_ranking_score(linear: LinearFusionRanker, batch: Batch):
+    model = linear
     fusion = model.fusion()
     width = len(fusion.weights)
     blended = model.blended_query(batch.queries)[batch.pair_query]
