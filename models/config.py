@@ -1,7 +1,9 @@
 """The section ``train:`` of ``prerank.yaml``. Explanations stand under each field."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
+
+from models.model_configs import DatConfig, HitConfig, IntTowerConfig
 
 BCE, FOCAL = "bce", "focal"
 FP32, BF16 = "fp32", "bf16"
@@ -96,6 +98,12 @@ class TrainConfig:
     """Steps between two checkpoints within an epoch; each epoch ends with one."""
     tensorboard: bool = True
     """Write the figures as TensorBoard files to {models_root}/tensorboard/{model}."""
+    inttower: IntTowerConfig = field(default_factory=IntTowerConfig)
+    """Of the model inttower alone."""
+    hit: HitConfig = field(default_factory=HitConfig)
+    """Of the model hit alone."""
+    dat: DatConfig = field(default_factory=DatConfig)
+    """Of the model dat alone."""
 
     def __post_init__(self) -> None:
         for name, known in _CHOICES.items():
@@ -115,4 +123,4 @@ class TrainConfig:
 
     def identity(self) -> dict[str, Any]:
         """The fields that decide what is learned; the others only say where and how it is run."""
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in _RUNTIME}
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name not in _RUNTIME}

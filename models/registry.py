@@ -5,15 +5,24 @@ from collections.abc import Callable
 from etl.contract.errors import UnknownNameError
 from models.config import TrainConfig
 from models.contract import Ranker
+from models.dat import DualAugmentedTwoTower
 from models.features import FeatureSpec
+from models.hit import Hit
 from models.interactrank import InteractRank
+from models.inttower import IntTower
 from models.scaling import CrossScaling
 from models.towers import NumericStatistics
 from models.two_tower import TwoTower
 
 Constructor = Callable[[FeatureSpec, TrainConfig, CrossScaling, NumericStatistics], Ranker]
 
-MODELS: dict[str, Constructor] = {"two_tower": TwoTower, "interactrank": InteractRank}
+MODELS: dict[str, Constructor] = {
+    "two_tower": TwoTower,
+    "interactrank": InteractRank,
+    "inttower": IntTower,
+    "hit": Hit,
+    "dat": DualAugmentedTwoTower,
+}
 
 
 def get_model(name: str) -> Constructor:
