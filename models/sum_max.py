@@ -5,8 +5,9 @@ logit_h = w_0 / I sum_{i=1..I} max_{j=1..J} <U_h[i], V[j]> + b_h
 - The query side has I vectors for each of the H heads (labels), the item side J vectors for all of them.
 - A plain sum of maxima saturates with more than a few vectors (prerank_models.md 3, "Stability", which advises the
   factors 1/sqrt(f) and 1/I). Here is 1/I; instead of 1/sqrt(f) every vector has length 1, as in the two-tower model.
-- As in the towers of ``models.towers``, the text vector passes by the layers and is added to every vector, through one
-  projection that both sides share. ReLU then LayerNorm: BatchNorm would make ranks and a small last step differ.
+- As in the towers of ``models.towers``, the text vector passes by the layers and is added to every vector, where the
+  widths differ through one projection that both sides share.
+- ReLU then LayerNorm: BatchNorm would make ranks and a small last step differ.
 """
 
 import numpy as np
@@ -54,8 +55,10 @@ class Representer(nn.Module):
         return functional.normalize(blocks + text.unsqueeze(1), dim=-1)
 
 
-def text_projection(dim: int, head_dim: int) -> nn.Linear:
-    """(R, D) -> (R, f); it starts orthogonal, so that texts that are alike stay alike."""
+def text_projection(dim: int, head_dim: int) -> nn.Module:
+    """(R, D) -> (R, f): nothing if the widths are equal, else orthogonal at first: texts that are alike stay alike."""
+    if dim == head_dim:
+        return nn.Identity()
     projection = nn.Linear(dim, head_dim, bias=False)
     nn.init.orthogonal_(projection.weight)
     return projection

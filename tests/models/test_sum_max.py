@@ -68,11 +68,11 @@ def test_the_cost_of_the_published_sizes_is_the_known_one(vectors: int, heads: i
 def test_vectors_have_length_one_and_equal_texts_look_alike_at_the_start():
     torch.manual_seed(0)
     text = torch.nn.functional.normalize(torch.randn(3, CONFIG.dim), dim=-1)
-    project, heads = text_projection(CONFIG.dim, CONFIG.dim), Representer(10, 2, CONFIG.dim)
+    project, heads = text_projection(CONFIG.dim, 12), Representer(10, 2, 12)
     one, two = (heads(torch.randn(3, 10), project(text)) for _ in range(2))
     assert torch.allclose(one.norm(dim=-1), torch.ones(3, 2), atol=1e-6)
     assert torch.allclose(project(text) @ project(text).T, text @ text.T, atol=1e-5)
-    assert ((one * two).sum(-1) > 0.5).all()
+    assert (one * two).sum(-1).mean() > 0.6
 
 
 def test_hidden_layers_give_their_input_and_every_output():
