@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from models.model_configs import FitConfig
+from models.model_configs import DatConfig, FitConfig, HitConfig, IntTowerConfig
 
 BCE, FOCAL = "bce", "focal"
 FP32, BF16 = "fp32", "bf16"
@@ -100,6 +100,12 @@ class TrainConfig:
     """Write the figures as TensorBoard files to {models_root}/tensorboard/{model}."""
     fit: FitConfig = field(default_factory=FitConfig)
     """Of the models fit and interactrank_fit only."""
+    inttower: IntTowerConfig = field(default_factory=IntTowerConfig)
+    """Of the model inttower alone."""
+    hit: HitConfig = field(default_factory=HitConfig)
+    """Of the model hit alone."""
+    dat: DatConfig = field(default_factory=DatConfig)
+    """Of the model dat alone."""
 
     def __post_init__(self) -> None:
         for name, known in _CHOICES.items():

@@ -5,10 +5,13 @@ from collections.abc import Callable
 from etl.contract.errors import UnknownNameError
 from models.config import TrainConfig
 from models.contract import Ranker
+from models.dat import DualAugmentedTwoTower
 from models.features import FeatureSpec
 from models.fit import Fit
+from models.hit import Hit
 from models.interactrank import InteractRank
 from models.interactrank_fit import InteractRankFit
+from models.inttower import IntTower
 from models.scaling import CrossScaling
 from models.towers import NumericStatistics
 from models.two_tower import TwoTower
@@ -20,6 +23,9 @@ MODELS: dict[str, Constructor] = {
     "interactrank": InteractRank,
     "fit": Fit,
     "interactrank_fit": InteractRankFit,
+    "inttower": IntTower,
+    "hit": Hit,
+    "dat": DualAugmentedTwoTower,
 }
 
 

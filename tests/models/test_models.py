@@ -11,12 +11,17 @@ from etl.contract.manifest import TEST
 from models.config import TrainConfig
 from models.contract import Batch, Ranker
 from models.dataset import Export
+from models.distributed import Ranks
 from models.features import FeatureSpec
 from models.fusion import LinearFusionRanker
 from models.loader import FeatureTables, RequestLoader
+from models.objective import Objective
 from models.registry import MODELS, get_model
 from models.scaling import CrossScaling
 from models.towers import NumericStatistics
+
+WITHOUT_HISTORY = {"two_tower"}
+WITH_CROSS = {"interactrank", "interactrank_fit"}
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +117,27 @@ def test_items_do_not_depend_on_queries_nor_queries_on_items(model: Ranker, load
     assert torch.equal(model.encode_query(mixed.queries), model.encode_query(other.queries))
 
 
+def test_a_rank_s_empty_part_of_a_step_trains_every_parameter_with_zeros(model: Ranker, loader: RequestLoader):
+    batch = loader.batch(np.arange(0), of_step=np.arange(2))
+    objective = Objective(model, TrainConfig(device="cpu"), Ranks()).train()
+    losses = objective(batch)
+    assert losses.tolist() == [0.0] * len(losses)
+    (losses @ objective.weights).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert not parameter.grad.any(), name
+
+
+def test_parts_of_a_step_on_two_ranks_add_up_to_the_whole(model: Ranker, loader: RequestLoader):
+    objective = Objective(model, TrainConfig(device="cpu"), Ranks())
+    for dropout in (module for module in model.train().modules() if isinstance(module, torch.nn.Dropout)):
+        dropout.p = 0.0
+    model.tables.id_dropout = 0.0
+    step = np.arange(8)
+    parts = [objective(loader.batch(requests, of_step=step)) for requests in (step[:3], step[3:])]
+    assert torch.allclose(parts[0] + parts[1], objective(loader.batch(step)), atol=1e-5)
+
+
 def test_unknown_everything_gives_finite_vectors(model: Ranker, batch: Batch):
     q = model.encode_query(batch.queries._map(torch.zeros_like))
     items = replace(batch.items._map(torch.zeros_like), numerics=torch.full_like(batch.items.numerics, torch.nan))
@@ -119,17 +145,14 @@ def test_unknown_everything_gives_finite_vectors(model: Ranker, batch: Batch):
     assert torch.isfinite(model.encode_item(items)).all()
 
 
-READS_HISTORY = {"InteractRank", "Fit", "InteractRankFit"}
-READS_CROSS = {"InteractRank", "InteractRankFit"}
-
-
-def test_a_model_reads_history_and_cross_features_if_it_says_so(model: Ranker, batch: Batch):
-    queries, name = batch.queries, type(model).__name__
+def test_a_model_reads_history_and_cross_features_as_its_paper_does(model: Ranker, batch: Batch):
+    queries = batch.queries
     blind = replace(queries, history_action=torch.zeros_like(queries.history_action))
     reads_history = not torch.equal(model.encode_query(queries), model.encode_query(blind))
     reads_cross = not torch.equal(model(batch), model(replace(batch, cross=batch.cross * 2)))
-    assert reads_history == (name in READS_HISTORY)
-    assert reads_cross == (name in READS_CROSS)
+    name = next(name for name, constructor in MODELS.items() if constructor is type(model))
+    assert reads_history == (name not in WITHOUT_HISTORY)
+    assert reads_cross == (name in WITH_CROSS)
 
 
 def test_padding_of_a_history_never_counts(model: Ranker, batch: Batch):
@@ -150,8 +173,7 @@ def test_the_weight_on_the_dot_product_stays_positive(linear: LinearFusionRanker
 
 
 def test_the_blended_query_and_the_folded_cross_score_give_the_ranking_score(linear: LinearFusionRanker, batch: Batch):
-    model = linear
-    fusion = model.fusion()
+    model, fusion = linear, linear.fusion()
     width = len(fusion.weights)
     blended = model.blended_query(batch.queries)[batch.pair_query]
     v = model.encode_item(batch.items)[batch.pair_item]
