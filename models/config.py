@@ -1,7 +1,9 @@
 """The section ``train:`` of ``prerank.yaml``. Explanations stand under each field."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
+
+from models.model_configs import ColdConfig, FscdConfig, RankTowerConfig
 
 BCE, FOCAL = "bce", "focal"
 FP32, BF16 = "fp32", "bf16"
@@ -96,6 +98,12 @@ class TrainConfig:
     """Steps between two checkpoints within an epoch; each epoch ends with one."""
     tensorboard: bool = True
     """Write the figures as TensorBoard files to {models_root}/tensorboard/{model}."""
+    cold: ColdConfig = field(default_factory=ColdConfig)
+    """What only cold has."""
+    fscd: FscdConfig = field(default_factory=FscdConfig)
+    """What only fscd has."""
+    ranktower: RankTowerConfig = field(default_factory=RankTowerConfig)
+    """What only ranktower has."""
 
     def __post_init__(self) -> None:
         for name, known in _CHOICES.items():

@@ -1,0 +1,75 @@
+"""Settings that one model has for itself, as sections below ``train``: ``--set train.cold.field_dim=16``."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ColdConfig:
+    field_dim: int = 32
+    """Width of each field's embedding."""
+    hidden: tuple[int, ...] = (256, 128)
+    """Layers over a pair; the first is the one that is split, its width is what is stored per item."""
+
+    def __post_init__(self) -> None:
+        _require_layers(self.field_dim, self.hidden)
+
+
+@dataclass(frozen=True)
+class FscdConfig:
+    field_dim: int = 32
+    """Width of each field's embedding."""
+    hidden: tuple[int, ...] = (256, 128)
+    """Layers over a pair; the first is the one that is split, its width is what is stored per item."""
+    kept_share: float = 0.5
+    """Share of all fields that is kept, those with the highest keep probability."""
+    selection_share: float = 0.5
+    """Share of the steps in which fields are selected; in the others the kept ones are trained on."""
+    complexity_weight: float = 1.0
+    """Lambda: how much a field's complexity counts against it."""
+    online_cost: float = 1.0
+    """w1: of what a field reads per pair, relative to the most expensive field."""
+    cardinality_cost: float = 0.1
+    """w2: of the logarithm of a field's embedding rows, likewise."""
+    width_cost: float = 0.1
+    """w3: of a field's width, likewise."""
+    temperature: float = 0.1
+    """Of the concrete relaxation: near 0, a field is in or out."""
+    gate_speed: float = 10.0
+    """How much faster keep probabilities move than weights do."""
+
+    def __post_init__(self) -> None:
+        _require_layers(self.field_dim, self.hidden)
+        if not 0 < self.kept_share <= 1:
+            raise ValueError("kept_share must lie in (0, 1]")
+        if not 0 <= self.selection_share <= 1:
+            raise ValueError("selection_share must lie in [0, 1]")
+        for name in ("complexity_weight", "online_cost", "cardinality_cost", "width_cost"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be 0 or more")
+        for name in ("temperature", "gate_speed"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be above 0")
+
+
+@dataclass(frozen=True)
+class RankTowerConfig:
+    field_dim: int = 32
+    """Width of each field's embedding."""
+    parts: int = 4
+    """K: latent vectors per side, each of width train.dim / K."""
+    fine_weight: float = 0.1
+    """Weight of the fine-grained ranking loss, a softmax over each request's items; 0 leaves it out."""
+
+    def __post_init__(self) -> None:
+        for name in ("field_dim", "parts"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more")
+        if self.fine_weight < 0:
+            raise ValueError("fine_weight must be 0 or more")
+
+
+def _require_layers(field_dim: int, hidden: tuple[int, ...]) -> None:
+    if field_dim < 1:
+        raise ValueError("field_dim must be 1 or more")
+    if not hidden or min(hidden) < 1:
+        raise ValueError("hidden must name one layer or more, each of width 1 or more")
