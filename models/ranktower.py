@@ -60,6 +60,7 @@ class GatedHeads(nn.Module):
         self.match = nn.Linear(each, each, bias=False)  # W_q or W_k
         self.give = nn.Linear(each, each, bias=False)  # W_p or W_o
         self.attention_gate = nn.Linear(each, 1)
+        nn.init.constant_(self.attention_gate.bias, -2.0)
 
     def forward(self, fields: Tensor, text: Tensor) -> Tensor:
         x = self.norm(fields)
