@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from models.config import TrainConfig
 from models.contract import Cost, ItemFeatures, QueryFeatures, Ranker
 from models.features import FeatureSpec
-from models.fields import ItemFieldEncoder, QueryFieldEncoder
+from models.fields import ItemFields, QueryFields
 from models.scaling import CrossScaling
 from models.split_scorer import SplitScorer
 from models.towers import NumericStatistics, Tables
@@ -45,21 +45,21 @@ class Cold(Ranker):
         super().__init__(spec.head_weights, config.dim)
         own, width = config.cold, config.cold.field_dim
         self.tables = Tables(spec, config)
-        self.query_fields = QueryFieldEncoder(spec, config, width)
-        self.item_fields = ItemFieldEncoder(spec, config, numerics, width)
-        counts = len(self.query_fields.fields), len(self.item_fields.fields)
+        self.query_fields = QueryFields(spec, config, width)
+        self.item_fields = ItemFields(spec, config, numerics, width)
+        counts = len(self.query_fields.names), len(self.item_fields.names)
         self.query_gates, self.item_gates = (FieldGates(count, width) for count in counts)
         sides = counts[0] * width, counts[1] * width
         self.scorer = SplitScorer(sides, scaling, own.hidden, self.heads, config.dropout)
 
     def encode_query(self, queries: QueryFeatures) -> Tensor:
-        fields = self.query_gates(self.query_fields(self.tables, queries))  # (R, F, d)
-        q: Tensor = self.scorer.query(fields.flatten(1))  # (R, F*d) -> (R, h_1)
+        fields = self.query_fields(self.tables, queries, self.tables.texts(queries.text))  # (R, F, d)
+        q: Tensor = self.scorer.query(self.query_gates(fields).flatten(1))  # (R, F*d) -> (R, h_1)
         return q
 
     def encode_item(self, items: ItemFeatures) -> Tensor:
-        fields = self.item_gates(self.item_fields(self.tables, items))  # (N, F, d)
-        v: Tensor = self.scorer.item(fields.flatten(1))  # (N, F*d) -> (N, h_1)
+        fields = self.item_fields(self.tables, items, self.tables.texts(items.text))  # (N, F, d)
+        v: Tensor = self.scorer.item(self.item_gates(fields).flatten(1))  # (N, F*d) -> (N, h_1)
         return v
 
     def score(self, q: Tensor, v: Tensor, cross: Tensor) -> Tensor:

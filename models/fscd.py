@@ -21,6 +21,8 @@ Notes section 10: 257 kFLOP and 1,200 bytes per pair at (300, 300, 128) without 
 """
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +30,8 @@ from torch import Tensor, nn
 from models.config import TrainConfig
 from models.contract import Batch, Cost, ItemFeatures, QueryFeatures, Ranker
 from models.features import FeatureSpec
-from models.fields import Field, ItemFieldEncoder, QueryFieldEncoder
+from models.fields import ItemFields, QueryFields
+from models.hashing import AGE_BUCKETS
 from models.model_configs import FscdConfig
 from models.scaling import CrossScaling
 from models.split_scorer import SplitScorer
@@ -37,6 +40,15 @@ from models.towers import NumericStatistics, Tables
 #: What a request's own work is shared by.
 PAIRS_PER_REQUEST = 1000
 _LEAST_KEEP = 0.01
+
+
+@dataclass(frozen=True)
+class FieldCost:
+    """What a field costs, in the units of o, n (before the logarithm) and e."""
+
+    reads_per_pair: float
+    rows: int
+    width: int
 
 
 class FieldSelection(nn.Module):
@@ -92,23 +104,24 @@ class Fscd(Ranker):
         super().__init__(spec.head_weights, config.dim)
         own, width = config.fscd, config.fscd.field_dim
         self.tables = Tables(spec, config)
-        self.query_fields = QueryFieldEncoder(spec, config, width)
-        self.item_fields = ItemFieldEncoder(spec, config, numerics, width)
-        query, item, cross = self.query_fields.fields, self.item_fields.fields, scaling.names
-        self.names = (*(f"query.{f.name}" for f in query), *(f"item.{f.name}" for f in item), *cross)
+        self.query_fields = QueryFields(spec, config, width)
+        self.item_fields = ItemFields(spec, config, numerics, width)
+        query, item, cross = self.query_fields.names, self.item_fields.names, scaling.names
+        self.names = (*(f"query.{name}" for name in query), *(f"item.{name}" for name in item), *cross)
         self.counts = (len(query), len(item), len(cross))
-        self.selection = FieldSelection(complexity(query, item, len(cross), own), own)
+        costs = [*query_costs(spec, width), *item_costs(spec, width), *(FieldCost(1.0, 0, 1) for _ in cross)]
+        self.selection = FieldSelection(complexity(costs, own), own)
         sides = len(query) * width, len(item) * width
         self.scorer = SplitScorer(sides, scaling, own.hidden, self.heads, config.dropout)
 
     def encode_query(self, queries: QueryFeatures) -> Tensor:
-        fields = self.query_fields(self.tables, queries) * self._factors(0).unsqueeze(-1)  # (R, F, d)
-        q: Tensor = self.scorer.query(fields.flatten(1))  # (R, F*d) -> (R, h_1)
+        fields = self.query_fields(self.tables, queries, self.tables.texts(queries.text))  # (R, F, d)
+        q: Tensor = self.scorer.query((fields * self._factors(0).unsqueeze(-1)).flatten(1))  # (R, F*d) -> (R, h_1)
         return q
 
     def encode_item(self, items: ItemFeatures) -> Tensor:
-        fields = self.item_fields(self.tables, items) * self._factors(1).unsqueeze(-1)  # (N, F, d)
-        v: Tensor = self.scorer.item(fields.flatten(1))  # (N, F*d) -> (N, h_1)
+        fields = self.item_fields(self.tables, items, self.tables.texts(items.text))  # (N, F, d)
+        v: Tensor = self.scorer.item((fields * self._factors(1).unsqueeze(-1)).flatten(1))  # (N, F*d) -> (N, h_1)
         return v
 
     def score(self, q: Tensor, v: Tensor, cross: Tensor) -> Tensor:
@@ -150,13 +163,27 @@ class Fscd(Ranker):
         return values.split(self.counts)[part]
 
 
-def complexity(query: tuple[Field, ...], item: tuple[Field, ...], cross: int, config: FscdConfig) -> Tensor:
-    """c (F,) of the query fields, the item fields and so many cross features."""
-    online = [*(field.lookups / PAIRS_PER_REQUEST for field in query), *(0.0 for _ in item), *([1.0] * cross)]
-    rows = [*(math.log1p(field.rows) for field in (*query, *item)), *([0.0] * cross)]
-    widths = [*([float(config.field_dim)] * (len(query) + len(item))), *([1.0] * cross)]
-    weights = (config.online_cost, config.cardinality_cost, config.width_cost)
-    found = torch.zeros(len(online))
-    for weight, values in zip(weights, (online, rows, widths), strict=True):
-        found += weight * torch.tensor(values) / max(*values, 1e-12)
-    return found
+def query_costs(spec: FeatureSpec, width: int) -> list[FieldCost]:
+    """In the order of ``QueryFields.names``."""
+    history = spec.history_length * (3 + len(spec.categories))
+    reads = [(spec.max_text_features, spec.text_buckets), (1, spec.id_buckets)]
+    reads += [(1, max(len(values), 1)) for values in spec.segments.values()]
+    reads += [(history, spec.id_buckets + len(spec.actions) + AGE_BUCKETS)]
+    return [FieldCost(lookups / PAIRS_PER_REQUEST, rows, width) for lookups, rows in reads]
+
+
+def item_costs(spec: FeatureSpec, width: int) -> list[FieldCost]:
+    """In the order of ``ItemFields.names``."""
+    rows = [spec.text_buckets, spec.id_buckets, *(spec.category_buckets for _ in spec.categories)]
+    rows += [0] * (len(spec.numerics) + bool(spec.dense_width))
+    return [FieldCost(0.0, count, width) for count in rows]
+
+
+def complexity(costs: Sequence[FieldCost], config: FscdConfig) -> Tensor:
+    """c (F,): each kind of cost relative to its largest, weighed and summed."""
+    kinds = (
+        (config.online_cost, [cost.reads_per_pair for cost in costs]),
+        (config.cardinality_cost, [math.log1p(cost.rows) for cost in costs]),
+        (config.width_cost, [float(cost.width) for cost in costs]),
+    )
+    return sum((weight * torch.tensor(values) / max(*values, 1e-12) for weight, values in kinds), torch.zeros(()))

@@ -1,6 +1,7 @@
-"""Settings that one model has for itself, as sections below ``train``: ``--set train.cold.field_dim=16``."""
+"""Settings of single models: sections ``train.<model>`` of ``prerank.yaml``. Explanations stand under each field."""
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -11,7 +12,8 @@ class ColdConfig:
     """Layers over a pair; the first is the one that is split, its width is what is stored per item."""
 
     def __post_init__(self) -> None:
-        _require_layers(self.field_dim, self.hidden)
+        _at_least(self, 1, "field_dim")
+        _require_layers(self.hidden)
 
 
 @dataclass(frozen=True)
@@ -38,14 +40,13 @@ class FscdConfig:
     """How much faster keep probabilities move than weights do."""
 
     def __post_init__(self) -> None:
-        _require_layers(self.field_dim, self.hidden)
+        _at_least(self, 1, "field_dim")
+        _require_layers(self.hidden)
         if not 0 < self.kept_share <= 1:
             raise ValueError("kept_share must lie in (0, 1]")
         if not 0 <= self.selection_share <= 1:
             raise ValueError("selection_share must lie in [0, 1]")
-        for name in ("complexity_weight", "online_cost", "cardinality_cost", "width_cost"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be 0 or more")
+        _at_least(self, 0, "complexity_weight", "online_cost", "cardinality_cost", "width_cost")
         for name in ("temperature", "gate_speed"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0")
@@ -61,15 +62,16 @@ class RankTowerConfig:
     """Weight of the fine-grained ranking loss, a softmax over each request's items; 0 leaves it out."""
 
     def __post_init__(self) -> None:
-        for name in ("field_dim", "parts"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more")
-        if self.fine_weight < 0:
-            raise ValueError("fine_weight must be 0 or more")
+        _at_least(self, 1, "field_dim", "parts")
+        _at_least(self, 0, "fine_weight")
 
 
-def _require_layers(field_dim: int, hidden: tuple[int, ...]) -> None:
-    if field_dim < 1:
-        raise ValueError("field_dim must be 1 or more")
+def _require_layers(hidden: tuple[int, ...]) -> None:
     if not hidden or min(hidden) < 1:
         raise ValueError("hidden must name one layer or more, each of width 1 or more")
+
+
+def _at_least(config: Any, least: float, *names: str) -> None:
+    for name in names:
+        if getattr(config, name) < least:
+            raise ValueError(f"{name} must be {least} or more")

@@ -29,7 +29,7 @@ from models.config import TrainConfig
 from models.contract import Batch, Cost, ItemFeatures, QueryFeatures, Ranker
 from models.errors import TrainingError
 from models.features import FeatureSpec
-from models.fields import ItemFieldEncoder, QueryFieldEncoder
+from models.fields import ItemFields, QueryFields
 from models.scaling import CrossScaling
 from models.towers import NumericStatistics, Tables
 
@@ -97,20 +97,22 @@ class RankTower(Ranker):
             )
         self.parts, self.fine_weight = own.parts, own.fine_weight
         self.tables = Tables(spec, config)
-        self.query_fields = QueryFieldEncoder(spec, config, width)
-        self.item_fields = ItemFieldEncoder(spec, config, numerics, width)
-        self.query_heads = GatedHeads(len(self.query_fields.fields) * width, config, own.parts)
-        self.item_heads = GatedHeads(len(self.item_fields.fields) * width, config, own.parts)
+        self.query_fields = QueryFields(spec, config, width)
+        self.item_fields = ItemFields(spec, config, numerics, width)
+        self.query_heads = GatedHeads(len(self.query_fields.names) * width, config, own.parts)
+        self.item_heads = GatedHeads(len(self.item_fields.names) * width, config, own.parts)
         self.fusion_layer = MaxSimilarity(self.heads, own.parts)
 
     def encode_query(self, queries: QueryFeatures) -> Tensor:
-        fields = self.query_fields(self.tables, queries).flatten(1)  # (R, F*d)
-        q: Tensor = self.query_heads(fields, self.tables.texts(queries.text))  # (R, 3D + K)
+        text = self.tables.texts(queries.text)  # (R, D)
+        fields = self.query_fields(self.tables, queries, text)  # (R, F, d)
+        q: Tensor = self.query_heads(fields.flatten(1), text)  # (R, 3D + K)
         return q
 
     def encode_item(self, items: ItemFeatures) -> Tensor:
-        fields = self.item_fields(self.tables, items).flatten(1)  # (N, F*d)
-        v: Tensor = self.item_heads(fields, self.tables.texts(items.text))  # (N, 3D + K)
+        text = self.tables.texts(items.text)  # (N, D)
+        fields = self.item_fields(self.tables, items, text)  # (N, F, d)
+        v: Tensor = self.item_heads(fields.flatten(1), text)  # (N, 3D + K)
         return v
 
     def score(self, q: Tensor, v: Tensor, cross: Tensor) -> Tensor:

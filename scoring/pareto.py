@@ -17,6 +17,8 @@ _LINE, _CHARACTER = 13.0, 5.6
 _SHIFTS = (0, 1, -1, 2, -2, 3, -3, 4, -4, 5, -5)
 
 Box = tuple[float, float, float, float]
+Spot = tuple[int, float, Box]
+"""Of a label: its side of the point (1 right, -1 left), how far up from it, and the box that it fills."""
 
 
 def quality_against_cost(
@@ -70,26 +72,32 @@ def _label(axes: Axes, points: Mapping[str, tuple[float, float]]) -> None:
         model: ((np.log10(x) - left) / (right - left) * _SPACE[0], (y - bottom) / (top - bottom) * _SPACE[1])
         for model, (x, y) in points.items()
     }
-    taken: list[Box] = [(x - 5, y - 5, x + 5, y + 5) for x, y in at.values()]
-    for model in sorted(at, key=lambda model: -at[model][1]):
-        text = short(model, 20)
-        side, shift, box = _free(at[model], _CHARACTER * len(text), taken)
-        taken.append(box)
+    for model, (side, shift, _) in spots(at).items():
         axes.annotate(
-            text, points[model], (8 * side, shift), textcoords="offset points", fontsize=9.5, color=INK,
+            short(model, 20), points[model], (8 * side, shift), textcoords="offset points", fontsize=9.5, color=INK,
             ha="left" if side > 0 else "right", va="center",
             arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 4}
             if abs(shift) > _LINE else None,
         )  # fmt: skip
 
 
-def _free(point: tuple[float, float], width: float, taken: Sequence[Box]) -> tuple[int, float, Box]:
-    """Side (1 right, -1 left), shift in points and box of a label that touches nothing, or else of the first try."""
+def spots(at: Mapping[str, tuple[float, float]]) -> dict[str, Spot]:
+    """Where the names of points (x, y) in an area of _SPACE stand: the highest point chooses first."""
+    taken: list[Box] = [(x - 5, y - 5, x + 5, y + 5) for x, y in at.values()]
+    found: dict[str, Spot] = {}
+    for model in sorted(at, key=lambda model: (-at[model][1], model)):
+        found[model] = _free(at[model], _CHARACTER * len(short(model, 20)), taken)
+        taken.append(found[model][2])
+    return found
+
+
+def _free(point: tuple[float, float], width: float, taken: Sequence[Box]) -> Spot:
+    """The nearest one that touches nothing, or else the very nearest."""
     tries = list(_places(point, width))
     return next((found for found in tries if not any(_touch(found[2], box) for box in taken)), tries[0])
 
 
-def _places(point: tuple[float, float], width: float) -> Iterator[tuple[int, float, Box]]:
+def _places(point: tuple[float, float], width: float) -> Iterator[Spot]:
     """Where a label may stand within the axes, the nearest first."""
     x, y = point
     sides = [side for side in (1, -1) if 0 <= x + side * (8 + width) <= _SPACE[0]] or [1]

@@ -1,5 +1,6 @@
 """What every model promises, for each of them."""
 
+import contextlib
 from dataclasses import fields, replace
 
 import numpy as np
@@ -18,6 +19,10 @@ from models.registry import MODELS, get_model
 from models.scaling import CrossScaling
 from models.towers import NumericStatistics
 
+WEIGHTS_THAT_START_AT_0 = ("fusion_layer.weight", "fusion_layer.bias", "scorer.cross", "selection.delta")
+READS_HISTORY = {"interactrank", "cold", "fscd", "ranktower"}
+READS_CROSS = {"interactrank", "cold", "fscd"}
+
 
 @pytest.fixture(scope="module")
 def loader(export: Export, config: TrainConfig) -> RequestLoader:
@@ -33,9 +38,17 @@ def model(request: pytest.FixtureRequest, loader: RequestLoader, config: TrainCo
     with torch.random.fork_rng():
         torch.manual_seed(1)
         built = get_model(request.param)(spec, config, scaling, NumericStatistics.fit(loader.tables.items.numerics))
-        torch.nn.init.normal_(built.fusion_layer.weight)
-        torch.nn.init.normal_(built.fusion_layer.bias)
+        for name in WEIGHTS_THAT_START_AT_0:
+            with contextlib.suppress(AttributeError):
+                torch.nn.init.normal_(built.get_parameter(name))
     return built.eval()
+
+
+@pytest.fixture
+def fused(model: Ranker) -> LinearFusionRanker:
+    if not isinstance(model, LinearFusionRanker):
+        pytest.skip("no linear fusion")
+    return model
 
 
 @pytest.fixture
@@ -51,11 +64,11 @@ def _copy(batch: Batch) -> dict[str, torch.Tensor]:
     return tensors | {"cross": batch.cross.clone(), "labels": batch.labels.clone()}
 
 
-def test_shapes_and_unit_length(model: Ranker, batch: Batch):
-    q, v = model.encode_query(batch.queries), model.encode_item(batch.items)
-    assert q.shape == (16, model.heads * model.dim)
-    assert v.shape == (len(batch.items), model.dim)
-    assert torch.allclose(q.view(16, model.heads, model.dim).norm(dim=-1), torch.ones(16, model.heads), atol=1e-5)
+def test_shapes_and_unit_length_of_what_is_fused(fused: LinearFusionRanker, batch: Batch):
+    q, v = fused.encode_query(batch.queries), fused.encode_item(batch.items)
+    assert q.shape == (16, fused.heads * fused.dim)
+    assert v.shape == (len(batch.items), fused.dim)
+    assert torch.allclose(q.view(16, fused.heads, fused.dim).norm(dim=-1), torch.ones(16, fused.heads), atol=1e-5)
     assert torch.allclose(v.norm(dim=-1), torch.ones(len(v)), atol=1e-5)
 
 
@@ -109,12 +122,29 @@ def test_unknown_everything_gives_finite_vectors(model: Ranker, batch: Batch):
     assert torch.isfinite(model.encode_item(items)).all()
 
 
-def test_only_interactrank_reads_history_and_cross_features(model: Ranker, batch: Batch):
+def test_a_pair_costs_something_and_an_item_no_less_than_its_row(model: Ranker, batch: Batch):
+    cost = model.cost()
+    assert cost.flops > 0
+    assert cost.bytes >= 4 * model.encode_item(batch.items).shape[1]
+
+
+def test_no_requests_at_all_work(model: Ranker, loader: RequestLoader):
+    empty = loader.batch(np.arange(0), of_step=np.arange(4))
+    for mode in (True, False):
+        model.train(mode)
+        assert model(empty).shape == (0, model.heads)
+        own = model.auxiliary_loss(empty, model.encode_query(empty.queries), model.encode_item(empty.items))
+        assert own is None or own.item() == 0
+
+
+def test_which_models_read_history_and_cross_features(request: pytest.FixtureRequest, model: Ranker, batch: Batch):
     queries = batch.queries
     blind = replace(queries, history_action=torch.zeros_like(queries.history_action))
     reads_history = not torch.equal(model.encode_query(queries), model.encode_query(blind))
     reads_cross = not torch.equal(model(batch), model(replace(batch, cross=batch.cross * 2)))
-    assert reads_history == reads_cross == (type(model).__name__ == "InteractRank")
+    name = request.node.callspec.params["model"]
+    assert reads_history == (name in READS_HISTORY)
+    assert reads_cross == (name in READS_CROSS)
 
 
 def test_padding_of_a_history_never_counts(model: Ranker, batch: Batch):
@@ -128,20 +158,20 @@ def test_padding_of_a_history_never_counts(model: Ranker, batch: Batch):
     assert torch.equal(model.encode_query(queries), model.encode_query(noise))
 
 
-def test_the_weight_on_the_dot_product_stays_positive(model: LinearFusionRanker):
+def test_the_weight_on_the_dot_product_stays_positive(fused: LinearFusionRanker):
     with torch.no_grad():
-        model.fusion_layer.rho.fill_(-5.0)
-    assert 0 < model.fusion().dot_weight < 0.01
+        fused.fusion_layer.rho.fill_(-5.0)
+    assert 0 < fused.fusion().dot_weight < 0.01
 
 
-def test_the_blended_query_and_the_folded_cross_score_give_the_ranking_score(model: LinearFusionRanker, batch: Batch):
-    fusion = model.fusion()
+def test_the_blended_query_and_the_folded_cross_score_give_the_ranking_score(fused: LinearFusionRanker, batch: Batch):
+    fusion = fused.fusion()
     width = len(fusion.weights)
-    blended = model.blended_query(batch.queries)[batch.pair_query]
-    v = model.encode_item(batch.items)[batch.pair_item]
+    blended = fused.blended_query(batch.queries)[batch.pair_query]
+    v = fused.encode_item(batch.items)[batch.pair_item]
     cross = fusion.cross_score(batch.cross[:, :width].double().numpy())
     folded = fusion.dot_weight * (blended * v).sum(-1).detach().numpy() + cross
-    np.testing.assert_allclose(folded, model.ranking_score(model(batch)).detach().numpy(), atol=1e-4)
+    np.testing.assert_allclose(folded, fused.ranking_score(fused(batch)).detach().numpy(), atol=1e-4)
 
 
 def test_an_unknown_model_names_the_nearest():
