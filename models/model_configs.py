@@ -56,9 +56,9 @@ class FscdConfig:
 class RankTowerConfig:
     field_dim: int = 32
     """Width of each field's embedding."""
-    parts: int = 4
+    parts: int = 2
     """K: latent vectors per side, each of width train.dim / K."""
-    fine_weight: float = 0.1
+    fine_weight: float = 0.3
     """Weight of the fine-grained ranking loss, a softmax over each request's items; 0 leaves it out."""
 
     def __post_init__(self) -> None:

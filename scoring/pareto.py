@@ -14,7 +14,7 @@ _HEIGHT = 330.0
 #: Of the axes within the figure, in points: near enough to place labels by.
 _SPACE = (WIDTH - 60.0, _HEIGHT - 55.0)
 _LINE, _CHARACTER = 13.0, 5.6
-_SHIFTS = (0, 1, -1, 2, -2, 3, -3, 4, -4, 5, -5)
+_SHIFTS = sorted(range(-8, 9), key=abs)
 
 Box = tuple[float, float, float, float]
 Spot = tuple[int, float, Box]

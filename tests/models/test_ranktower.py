@@ -35,7 +35,7 @@ def batch(loader: RequestLoader) -> Batch:
 def model(loader: RequestLoader, config: TrainConfig) -> RankTower:
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        return built(loader, config).eval()
+        return built(loader, replace(config, ranktower=RankTowerConfig(parts=4))).eval()
 
 
 def built(loader: RequestLoader, config: TrainConfig) -> RankTower:
