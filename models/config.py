@@ -3,7 +3,15 @@
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from models.model_configs import DatConfig, FitConfig, HitConfig, IntTowerConfig
+from models.model_configs import (
+    ColdConfig,
+    DatConfig,
+    FitConfig,
+    FscdConfig,
+    HitConfig,
+    IntTowerConfig,
+    RankTowerConfig,
+)
 
 BCE, FOCAL = "bce", "focal"
 FP32, BF16 = "fp32", "bf16"
@@ -106,6 +114,12 @@ class TrainConfig:
     """Of the model hit alone."""
     dat: DatConfig = field(default_factory=DatConfig)
     """Of the model dat alone."""
+    cold: ColdConfig = field(default_factory=ColdConfig)
+    """Of the model cold alone."""
+    fscd: FscdConfig = field(default_factory=FscdConfig)
+    """Of the model fscd alone."""
+    ranktower: RankTowerConfig = field(default_factory=RankTowerConfig)
+    """Of the model ranktower alone."""
 
     def __post_init__(self) -> None:
         for name, known in _CHOICES.items():

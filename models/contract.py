@@ -138,6 +138,10 @@ class Ranker(nn.Module):
         """Of ``score``."""
         raise NotImplementedError
 
+    def learned(self) -> dict[str, Any]:
+        """What it has decided for itself and an evaluation should name, as JSON values. Nothing by default."""
+        return {}
+
     def forward(self, batch: Batch) -> Tensor:
         """Logits (P, H) of the batch's pairs."""
         q = self.encode_query(batch.queries)[batch.pair_query]  # (R, X) -> (P, X)

@@ -3,15 +3,18 @@
 from collections.abc import Callable
 
 from etl.contract.errors import UnknownNameError
+from models.cold import Cold
 from models.config import TrainConfig
 from models.contract import Ranker
 from models.dat import DualAugmentedTwoTower
 from models.features import FeatureSpec
 from models.fit import Fit
+from models.fscd import Fscd
 from models.hit import Hit
 from models.interactrank import InteractRank
 from models.interactrank_fit import InteractRankFit
 from models.inttower import IntTower
+from models.ranktower import RankTower
 from models.scaling import CrossScaling
 from models.towers import NumericStatistics
 from models.two_tower import TwoTower
@@ -26,6 +29,9 @@ MODELS: dict[str, Constructor] = {
     "inttower": IntTower,
     "hit": Hit,
     "dat": DualAugmentedTwoTower,
+    "cold": Cold,
+    "fscd": Fscd,
+    "ranktower": RankTower,
 }
 
 

@@ -1,5 +1,6 @@
 """What every model promises, for each of them."""
 
+import contextlib
 from dataclasses import fields, replace
 
 import numpy as np
@@ -20,8 +21,9 @@ from models.registry import MODELS, get_model
 from models.scaling import CrossScaling
 from models.towers import NumericStatistics
 
+WEIGHTS_THAT_START_AT_0 = ("fusion_layer.weight", "fusion_layer.bias", "scorer.cross", "selection.delta")
 WITHOUT_HISTORY = {"two_tower"}
-WITH_CROSS = {"interactrank", "interactrank_fit"}
+WITH_CROSS = {"interactrank", "interactrank_fit", "cold", "fscd"}
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +43,9 @@ def model(request: pytest.FixtureRequest, loader: RequestLoader, config: TrainCo
         for name, parameter in built.named_parameters():
             if name.startswith("fusion_layer.") and parameter.ndim == 1:
                 torch.nn.init.normal_(parameter)
+        for name in WEIGHTS_THAT_START_AT_0:
+            with contextlib.suppress(AttributeError):
+                torch.nn.init.normal_(built.get_parameter(name))
     return built.eval()
 
 
@@ -145,6 +150,21 @@ def test_unknown_everything_gives_finite_vectors(model: Ranker, batch: Batch):
     assert torch.isfinite(model.encode_item(items)).all()
 
 
+def test_a_pair_costs_something_and_an_item_no_less_than_its_row(model: Ranker, batch: Batch):
+    cost = model.cost()
+    assert cost.flops > 0
+    assert cost.bytes >= 4 * model.encode_item(batch.items).shape[1]
+
+
+def test_no_requests_at_all_work(model: Ranker, loader: RequestLoader):
+    empty = loader.batch(np.arange(0), of_step=np.arange(4))
+    for mode in (True, False):
+        model.train(mode)
+        assert model(empty).shape == (0, model.heads)
+        own = model.auxiliary_loss(empty, model.encode_query(empty.queries), model.encode_item(empty.items))
+        assert own is None or own.item() == 0
+
+
 def test_a_model_reads_history_and_cross_features_as_its_paper_does(model: Ranker, batch: Batch):
     queries = batch.queries
     blind = replace(queries, history_action=torch.zeros_like(queries.history_action))
@@ -175,11 +195,11 @@ def test_the_weight_on_the_dot_product_stays_positive(linear: LinearFusionRanker
 def test_the_blended_query_and_the_folded_cross_score_give_the_ranking_score(linear: LinearFusionRanker, batch: Batch):
     model, fusion = linear, linear.fusion()
     width = len(fusion.weights)
-    blended = model.blended_query(batch.queries)[batch.pair_query]
-    v = model.encode_item(batch.items)[batch.pair_item]
+    blended = linear.blended_query(batch.queries)[batch.pair_query]
+    v = linear.encode_item(batch.items)[batch.pair_item]
     cross = fusion.cross_score(batch.cross[:, :width].double().numpy())
     folded = fusion.dot_weight * (blended * v).sum(-1).detach().numpy() + cross
-    np.testing.assert_allclose(folded, model.ranking_score(model(batch)).detach().numpy(), atol=1e-4)
+    np.testing.assert_allclose(folded, linear.ranking_score(linear(batch)).detach().numpy(), atol=1e-4)
 
 
 def test_an_unknown_model_names_the_nearest():
