@@ -15,7 +15,8 @@ from models.model_configs import (
 
 BCE, FOCAL = "bce", "focal"
 FP32, BF16 = "fp32", "bf16"
-EARLY_STOPPING_METRICS = ("hits@1", "hits@3", "hits@10", "ndcg@10", "mrr", "auc")
+REQUEST_METRICS = ("hits@1", "hits@3", "hits@10", "ndcg@10", "mrr", "auc")
+EARLY_STOPPING_METRICS = (*REQUEST_METRICS, "row_auc")
 
 _CHOICES = {
     "early_stopping_metric": EARLY_STOPPING_METRICS,
@@ -47,7 +48,7 @@ class TrainConfig:
     patience: int = 2
     """Stop after this many epochs without a better validation metric."""
     early_stopping_metric: str = "ndcg@10"
-    """The validation metric that picks the best epoch."""
+    """The validation metric that picks the best epoch; row_auc where requests have one item each."""
     batch_requests: int = 192
     """Whole requests per step; the query tower runs once for each."""
     learning_rate: float = 0.003
