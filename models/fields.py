@@ -3,6 +3,8 @@
 A field is one feature, projected to the common width without a bias: what is not known is exactly 0.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -23,7 +25,7 @@ class QueryFields(nn.Module):
         )
         self.sequence = WeightedPooling(spec, config)
         widths = (config.dim, config.id_dim, *(config.category_dim for _ in self.segments), config.dim)
-        self.project = nn.ModuleList(nn.Linear(own, width, bias=False) for own in widths)
+        self.project = _projections(widths, width)
 
     def forward(self, tables: Tables, queries: QueryFeatures, text: Tensor) -> Tensor:
         """(R, F, width); ``text`` (R, D) are the queries' text vectors."""
@@ -59,7 +61,7 @@ class ItemFields(nn.Module):
             self.names += ("dense",)
             self.dense_norm = nn.LayerNorm(spec.dense_width)
             widths.append(spec.dense_width)
-        self.project = nn.ModuleList(nn.Linear(own, width, bias=False) for own in widths)
+        self.project = _projections(widths, width)
 
     def forward(self, tables: Tables, items: ItemFeatures, text: Tensor) -> Tensor:
         """(N, F, width); ``text`` (N, D) are the items' text vectors."""
@@ -79,6 +81,14 @@ def small_table(rows: int, width: int) -> nn.Embedding:
     nn.init.normal_(table.weight, std=0.1)
     nn.init.zeros_(table.weight[0])
     return table
+
+
+def _projections(widths: Sequence[int], width: int) -> nn.ModuleList:
+    """One per field. They start orthogonal: PyTorch's start would shrink and squeeze fields that are small as it is."""
+    layers = [nn.Linear(own, width, bias=False) for own in widths]
+    for layer in layers:
+        nn.init.orthogonal_(layer.weight)
+    return nn.ModuleList(layers)
 
 
 def _projected(project: nn.ModuleList, parts: list[Tensor]) -> Tensor:
