@@ -161,6 +161,13 @@ class Ranker(nn.Module):
         """
         return None
 
+    def watched(self, batch: Batch) -> dict[str, float]:
+        """Figures that tell whether the model's own parts work, by name.
+
+        Called in eval mode after each epoch, on its last training batch (of the first rank). Empty by default.
+        """
+        return {}
+
     def head_vectors(self, q: Tensor, v: Tensor) -> tuple[Tensor, Tensor] | None:
         """Vectors (R, H, D) and (N, D) whose dot products the in-batch softmax may train; None where there are none."""
         return None

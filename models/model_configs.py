@@ -5,6 +5,75 @@ from typing import Any
 
 
 @dataclass(frozen=True)
+class FitConfig:
+    meta_queries: int = 8
+    """N: clusters of items, each with a learned query of its own; the user tower runs once per cluster."""
+    user_heads: int = 4
+    """H_u: vectors of the user side per meta query."""
+    item_heads: int = 4
+    """H_v: vectors that the item side is cut into; must divide train.dim."""
+    scorer_width: int = 8
+    """o: outputs of the row-wise and of the column-wise layer over the H_u x H_v similarities."""
+    attention_hidden: int = 16
+    """Hidden width of the attention of a meta query to the user's history."""
+    tau_min: float = 0.001
+    """Temperature at which an item picks its meta query at the end; it starts at 1."""
+    tau_share: float = 0.75
+    """Share of all training steps after which the temperature has fallen to tau_min."""
+
+    def __post_init__(self) -> None:
+        # One meta query is no choice.
+        _at_least(self, 2, "meta_queries")
+        _at_least(self, 1, "user_heads", "item_heads", "scorer_width", "attention_hidden")
+        if not (0 < self.tau_min <= 1 and 0 < self.tau_share <= 1):
+            raise ValueError("tau_min and tau_share must lie in (0, 1]")
+
+
+@dataclass(frozen=True)
+class IntTowerConfig:
+    heads: int = 2
+    """Heads of each query layer, and as many of the item."""
+    head_dim: int = 64
+    """Width of each head; the item side holds heads x head_dim numbers."""
+    cir_weight: float = 0.0
+    """Weight of the contrastive regularisation (CIR); 0 leaves it out, as the released code does."""
+    cir_temperature: float = 0.07
+    """What CIR divides cosines by."""
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "heads", "head_dim")
+        _at_least(self, 0, "cir_weight")
+        if self.cir_temperature <= 0:
+            raise ValueError("cir_temperature must be above 0")
+
+
+@dataclass(frozen=True)
+class HitConfig:
+    heads: int = 2
+    """Heads of each side."""
+    head_dim: int = 16
+    """Width of each head; the item side holds heads x head_dim numbers."""
+    mimic_weight: float = 0.1
+    """Weight of the loss that trains the generators; nothing else trains them."""
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "heads", "head_dim")
+        if self.mimic_weight <= 0:
+            raise ValueError("mimic_weight must be above 0")
+
+
+@dataclass(frozen=True)
+class DatConfig:
+    mimic_weight: float = 0.5
+    """Weight, on each side, of the loss that draws augmented vectors to the other side's vectors."""
+    alignment_weight: float = 0.0
+    """Weight of the category alignment loss, over the first item category; 0 leaves it out."""
+
+    def __post_init__(self) -> None:
+        _at_least(self, 0, "mimic_weight", "alignment_weight")
+
+
+@dataclass(frozen=True)
 class ColdConfig:
     field_dim: int = 32
     """Width of each field's embedding."""

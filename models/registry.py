@@ -6,9 +6,14 @@ from etl.contract.errors import UnknownNameError
 from models.cold import Cold
 from models.config import TrainConfig
 from models.contract import Ranker
+from models.dat import DualAugmentedTwoTower
 from models.features import FeatureSpec
+from models.fit import Fit
 from models.fscd import Fscd
+from models.hit import Hit
 from models.interactrank import InteractRank
+from models.interactrank_fit import InteractRankFit
+from models.inttower import IntTower
 from models.ranktower import RankTower
 from models.scaling import CrossScaling
 from models.towers import NumericStatistics
@@ -19,6 +24,11 @@ Constructor = Callable[[FeatureSpec, TrainConfig, CrossScaling, NumericStatistic
 MODELS: dict[str, Constructor] = {
     "two_tower": TwoTower,
     "interactrank": InteractRank,
+    "fit": Fit,
+    "interactrank_fit": InteractRankFit,
+    "inttower": IntTower,
+    "hit": Hit,
+    "dat": DualAugmentedTwoTower,
     "cold": Cold,
     "fscd": Fscd,
     "ranktower": RankTower,

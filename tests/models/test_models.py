@@ -12,16 +12,18 @@ from etl.contract.manifest import TEST
 from models.config import TrainConfig
 from models.contract import Batch, Ranker
 from models.dataset import Export
+from models.distributed import Ranks
 from models.features import FeatureSpec
 from models.fusion import LinearFusionRanker
 from models.loader import FeatureTables, RequestLoader
+from models.objective import Objective
 from models.registry import MODELS, get_model
 from models.scaling import CrossScaling
 from models.towers import NumericStatistics
 
 WEIGHTS_THAT_START_AT_0 = ("fusion_layer.weight", "fusion_layer.bias", "scorer.cross", "selection.delta")
-READS_HISTORY = {"interactrank", "cold", "fscd", "ranktower"}
-READS_CROSS = {"interactrank", "cold", "fscd"}
+WITHOUT_HISTORY = {"two_tower"}
+WITH_CROSS = {"interactrank", "interactrank_fit", "cold", "fscd"}
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +40,9 @@ def model(request: pytest.FixtureRequest, loader: RequestLoader, config: TrainCo
     with torch.random.fork_rng():
         torch.manual_seed(1)
         built = get_model(request.param)(spec, config, scaling, NumericStatistics.fit(loader.tables.items.numerics))
+        for name, parameter in built.named_parameters():
+            if name.startswith("fusion_layer.") and parameter.ndim == 1:
+                torch.nn.init.normal_(parameter)
         for name in WEIGHTS_THAT_START_AT_0:
             with contextlib.suppress(AttributeError):
                 torch.nn.init.normal_(built.get_parameter(name))
@@ -45,7 +50,8 @@ def model(request: pytest.FixtureRequest, loader: RequestLoader, config: TrainCo
 
 
 @pytest.fixture
-def fused(model: Ranker) -> LinearFusionRanker:
+def linear(model: Ranker) -> LinearFusionRanker:
+    """Only models whose score is linear in a dot product."""
     if not isinstance(model, LinearFusionRanker):
         pytest.skip("no linear fusion")
     return model
@@ -64,11 +70,12 @@ def _copy(batch: Batch) -> dict[str, torch.Tensor]:
     return tensors | {"cross": batch.cross.clone(), "labels": batch.labels.clone()}
 
 
-def test_shapes_and_unit_length_of_what_is_fused(fused: LinearFusionRanker, batch: Batch):
-    q, v = fused.encode_query(batch.queries), fused.encode_item(batch.items)
-    assert q.shape == (16, fused.heads * fused.dim)
-    assert v.shape == (len(batch.items), fused.dim)
-    assert torch.allclose(q.view(16, fused.heads, fused.dim).norm(dim=-1), torch.ones(16, fused.heads), atol=1e-5)
+def test_shapes_and_unit_length(linear: LinearFusionRanker, batch: Batch):
+    model = linear
+    q, v = model.encode_query(batch.queries), model.encode_item(batch.items)
+    assert q.shape == (16, model.heads * model.dim)
+    assert v.shape == (len(batch.items), model.dim)
+    assert torch.allclose(q.view(16, model.heads, model.dim).norm(dim=-1), torch.ones(16, model.heads), atol=1e-5)
     assert torch.allclose(v.norm(dim=-1), torch.ones(len(v)), atol=1e-5)
 
 
@@ -115,6 +122,27 @@ def test_items_do_not_depend_on_queries_nor_queries_on_items(model: Ranker, load
     assert torch.equal(model.encode_query(mixed.queries), model.encode_query(other.queries))
 
 
+def test_a_rank_s_empty_part_of_a_step_trains_every_parameter_with_zeros(model: Ranker, loader: RequestLoader):
+    batch = loader.batch(np.arange(0), of_step=np.arange(2))
+    objective = Objective(model, TrainConfig(device="cpu"), Ranks()).train()
+    losses = objective(batch)
+    assert losses.tolist() == [0.0] * len(losses)
+    (losses @ objective.weights).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert not parameter.grad.any(), name
+
+
+def test_parts_of_a_step_on_two_ranks_add_up_to_the_whole(model: Ranker, loader: RequestLoader):
+    objective = Objective(model, TrainConfig(device="cpu"), Ranks())
+    for dropout in (module for module in model.train().modules() if isinstance(module, torch.nn.Dropout)):
+        dropout.p = 0.0
+    model.tables.id_dropout = 0.0
+    step = np.arange(8)
+    parts = [objective(loader.batch(requests, of_step=step)) for requests in (step[:3], step[3:])]
+    assert torch.allclose(parts[0] + parts[1], objective(loader.batch(step)), atol=1e-5)
+
+
 def test_unknown_everything_gives_finite_vectors(model: Ranker, batch: Batch):
     q = model.encode_query(batch.queries._map(torch.zeros_like))
     items = replace(batch.items._map(torch.zeros_like), numerics=torch.full_like(batch.items.numerics, torch.nan))
@@ -137,14 +165,14 @@ def test_no_requests_at_all_work(model: Ranker, loader: RequestLoader):
         assert own is None or own.item() == 0
 
 
-def test_which_models_read_history_and_cross_features(request: pytest.FixtureRequest, model: Ranker, batch: Batch):
+def test_a_model_reads_history_and_cross_features_as_its_paper_does(model: Ranker, batch: Batch):
     queries = batch.queries
     blind = replace(queries, history_action=torch.zeros_like(queries.history_action))
     reads_history = not torch.equal(model.encode_query(queries), model.encode_query(blind))
     reads_cross = not torch.equal(model(batch), model(replace(batch, cross=batch.cross * 2)))
-    name = request.node.callspec.params["model"]
-    assert reads_history == (name in READS_HISTORY)
-    assert reads_cross == (name in READS_CROSS)
+    name = next(name for name, constructor in MODELS.items() if constructor is type(model))
+    assert reads_history == (name not in WITHOUT_HISTORY)
+    assert reads_cross == (name in WITH_CROSS)
 
 
 def test_padding_of_a_history_never_counts(model: Ranker, batch: Batch):
@@ -158,20 +186,20 @@ def test_padding_of_a_history_never_counts(model: Ranker, batch: Batch):
     assert torch.equal(model.encode_query(queries), model.encode_query(noise))
 
 
-def test_the_weight_on_the_dot_product_stays_positive(fused: LinearFusionRanker):
+def test_the_weight_on_the_dot_product_stays_positive(linear: LinearFusionRanker):
     with torch.no_grad():
-        fused.fusion_layer.rho.fill_(-5.0)
-    assert 0 < fused.fusion().dot_weight < 0.01
+        linear.fusion_layer.rho.fill_(-5.0)
+    assert 0 < linear.fusion().dot_weight < 0.01
 
 
-def test_the_blended_query_and_the_folded_cross_score_give_the_ranking_score(fused: LinearFusionRanker, batch: Batch):
-    fusion = fused.fusion()
+def test_the_blended_query_and_the_folded_cross_score_give_the_ranking_score(linear: LinearFusionRanker, batch: Batch):
+    model, fusion = linear, linear.fusion()
     width = len(fusion.weights)
-    blended = fused.blended_query(batch.queries)[batch.pair_query]
-    v = fused.encode_item(batch.items)[batch.pair_item]
+    blended = linear.blended_query(batch.queries)[batch.pair_query]
+    v = linear.encode_item(batch.items)[batch.pair_item]
     cross = fusion.cross_score(batch.cross[:, :width].double().numpy())
     folded = fusion.dot_weight * (blended * v).sum(-1).detach().numpy() + cross
-    np.testing.assert_allclose(folded, fused.ranking_score(fused(batch)).detach().numpy(), atol=1e-4)
+    np.testing.assert_allclose(folded, linear.ranking_score(linear(batch)).detach().numpy(), atol=1e-4)
 
 
 def test_an_unknown_model_names_the_nearest():
