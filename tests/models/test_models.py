@@ -14,14 +14,16 @@ from models.contract import Batch, Ranker
 from models.dataset import Export
 from models.distributed import Ranks
 from models.features import FeatureSpec
+from models.fscd import Fscd
 from models.fusion import LinearFusionRanker
 from models.loader import FeatureTables, RequestLoader
 from models.objective import Objective
+from models.model_configs import FscdConfig
 from models.registry import MODELS, get_model
 from models.scaling import CrossScaling
 from models.towers import NumericStatistics
 
-WEIGHTS_THAT_START_AT_0 = ("fusion_layer.weight", "fusion_layer.bias", "scorer.cross", "selection.delta")
+WEIGHTS_THAT_START_AT_0 = ("fusion_layer.weight", "fusion_layer.bias", "scorer.cross")
 WITHOUT_HISTORY = {"two_tower"}
 WITH_CROSS = {"interactrank", "interactrank_fit", "cold", "fscd"}
 
@@ -36,6 +38,8 @@ def loader(export: Export, config: TrainConfig) -> RequestLoader:
 def model(request: pytest.FixtureRequest, loader: RequestLoader, config: TrainConfig) -> Ranker:
     """Untrained, with fusion weights that are not 0, in eval mode."""
     spec = loader.tables.spec
+    # What fscd draws and drops while it selects fields is tested with it; here all are selected.
+    config = replace(config, fscd=FscdConfig(kept_share=1.0))
     scaling = CrossScaling.fit(loader.rows.cross, spec.cross)
     with torch.random.fork_rng():
         torch.manual_seed(1)
@@ -46,6 +50,8 @@ def model(request: pytest.FixtureRequest, loader: RequestLoader, config: TrainCo
         for name in WEIGHTS_THAT_START_AT_0:
             with contextlib.suppress(AttributeError):
                 torch.nn.init.normal_(built.get_parameter(name))
+    if isinstance(built, Fscd):
+        built.at_step(1.0)
     return built.eval()
 
 
@@ -193,7 +199,7 @@ def test_the_weight_on_the_dot_product_stays_positive(linear: LinearFusionRanker
 
 
 def test_the_blended_query_and_the_folded_cross_score_give_the_ranking_score(linear: LinearFusionRanker, batch: Batch):
-    model, fusion = linear, linear.fusion()
+    fusion = linear.fusion()
     width = len(fusion.weights)
     blended = linear.blended_query(batch.queries)[batch.pair_query]
     v = linear.encode_item(batch.items)[batch.pair_item]
