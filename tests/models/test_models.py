@@ -17,8 +17,8 @@ from models.features import FeatureSpec
 from models.fscd import Fscd
 from models.fusion import LinearFusionRanker
 from models.loader import FeatureTables, RequestLoader
-from models.objective import Objective
 from models.model_configs import FscdConfig
+from models.objective import Objective
 from models.registry import MODELS, get_model
 from models.scaling import CrossScaling
 from models.towers import NumericStatistics
