@@ -92,9 +92,9 @@ class FieldSelection(nn.Module):
         return torch.where(self.selected, chosen, z / d)
 
     def penalty(self) -> Tensor:
-        """(): lambda sum_j alpha_j d_j while selecting, then 0."""
-        found = self.config.complexity_weight * (self.complexity * self.probabilities()).sum()
-        return torch.where(self.selected, 0.0, found)
+        """(): lambda sum_j alpha_j d_j while selecting, then lambda times the complexity of what is kept."""
+        share = torch.where(self.selected, self.chosen().float(), self.probabilities())
+        return self.config.complexity_weight * (self.complexity * share).sum()
 
 
 class Fscd(Ranker):

@@ -8,11 +8,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from scoring.plots import Interval, compact
-from scoring.svg import INK, MUTED, WIDTH, Style, draw, short
+from scoring.svg import INK, MUTED, PAPER, WIDTH, Style, draw, short
 
 _HEIGHT = 330.0
 #: Of the axes within the figure, in points: near enough to place labels by.
 _SPACE = (WIDTH - 60.0, _HEIGHT - 55.0)
+_LEADER = {"arrowstyle": "-", "color": MUTED, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 4}
 _LINE, _CHARACTER = 13.0, 5.6
 _SHIFTS = sorted(range(-8, 9), key=abs)
 
@@ -76,8 +77,8 @@ def _label(axes: Axes, points: Mapping[str, tuple[float, float]]) -> None:
         axes.annotate(
             short(model, 20), points[model], (8 * side, shift), textcoords="offset points", fontsize=9.5, color=INK,
             ha="left" if side > 0 else "right", va="center",
-            arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 4}
-            if abs(shift) > _LINE else None,
+            bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.5},
+            arrowprops=_LEADER | {"relpos": (0.0 if side > 0 else 1.0, 0.5)} if abs(shift) > _LINE else None,
         )  # fmt: skip
 
 

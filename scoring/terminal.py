@@ -22,7 +22,9 @@ def text_table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def table_of(entries: Sequence[dict[str, Any]], empty: str) -> str:
-    """Records as a table, or one line where there are none."""
+    """Records as a table, or one line where there are none; a dash where a record lacks a column."""
+    columns = dict.fromkeys(column for entry in entries for column in entry)
+    entries = [{column: entry.get(column, "-") for column in columns} for entry in entries]
     if not entries:
         return empty
     return _left_table([list(entries[0]), *([_text(value) for value in entry.values()] for entry in entries)])

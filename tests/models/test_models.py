@@ -14,6 +14,7 @@ from models.contract import Batch, Ranker
 from models.dataset import Export
 from models.distributed import Ranks
 from models.features import FeatureSpec
+from models.fscd import Fscd
 from models.fusion import LinearFusionRanker
 from models.loader import FeatureTables, RequestLoader
 from models.model_configs import FscdConfig
@@ -22,7 +23,7 @@ from models.registry import MODELS, get_model
 from models.scaling import CrossScaling
 from models.towers import NumericStatistics
 
-WEIGHTS_THAT_START_AT_0 = ("fusion_layer.weight", "fusion_layer.bias", "scorer.cross", "selection.delta")
+WEIGHTS_THAT_START_AT_0 = ("fusion_layer.weight", "fusion_layer.bias", "scorer.cross")
 WITHOUT_HISTORY = {"two_tower"}
 WITH_CROSS = {"interactrank", "interactrank_fit", "cold", "fscd"}
 
@@ -38,6 +39,8 @@ def model(request: pytest.FixtureRequest, loader: RequestLoader, config: TrainCo
     """Untrained, with fusion weights that are not 0 and every field selected, in eval mode."""
     config = replace(config, fscd=FscdConfig(kept_share=1.0))
     spec = loader.tables.spec
+    # What fscd draws and drops while it selects fields is tested with it; here all are selected.
+    config = replace(config, fscd=FscdConfig(kept_share=1.0))
     scaling = CrossScaling.fit(loader.rows.cross, spec.cross)
     with torch.random.fork_rng():
         torch.manual_seed(1)
@@ -48,6 +51,8 @@ def model(request: pytest.FixtureRequest, loader: RequestLoader, config: TrainCo
         for name in WEIGHTS_THAT_START_AT_0:
             with contextlib.suppress(AttributeError):
                 torch.nn.init.normal_(built.get_parameter(name))
+    if isinstance(built, Fscd):
+        built.at_step(1.0)
     return built.eval()
 
 
