@@ -9,8 +9,10 @@ Section numbers are those of prerank_models.md, which was read off the authors' 
   the third output is unused: the same as ``hidden`` (300, 300) here, where the last output does contribute.
   models.sum_max has the scaling that keeps the sum from saturating.
 - 3 CIR is off by default: the authors removed it from the released code ("hard to tune"), whose two versions disagree.
-  Our reading is the older one with its sums outside the logarithm's mean undone: per positive pair, a softmax over the
-  cosines of its request's pairs, u and v being the means of the last query layer's heads and of the item's heads.
+  The older puts means of cosines into the exponentials, so that only negatives are left of it. Our reading is what that
+  seems to stand for: per positive pair, a softmax over the cosines of its request's pairs, u and v being the means of
+  the last query layer's heads and of the item's heads.
+- Fields are as wide as ``id_dim``: 32, as in the code.
 - H labels: the query layers have heads of their own for each label, the item's heads serve all.
 - 10: 1,548 FLOPs and 512 bytes per pair at three layers, 2 heads of 64 and one label; ``cost`` adds scale and bias.
 """
