@@ -17,6 +17,19 @@ if TYPE_CHECKING:
     from models.telemetry import Log
 
 BM25 = "bm25"
+#: Names of ``models.registry.MODELS``, which would bring torch.
+TRAINABLE = (
+    "two_tower",
+    "interactrank",
+    "fit",
+    "interactrank_fit",
+    "inttower",
+    "hit",
+    "dat",
+    "ranktower",
+    "cold",
+    "fscd",
+)
 ALL = "all"
 EVALUATION = "evaluation.json"
 #: Folders below the models' folder that hold something else.
@@ -48,7 +61,7 @@ def add_verbs(subparsers: Any) -> None:
     """Add the verbs to an argparse sub-parser collection; each sets ``run(args, context) -> dict``."""
     parser: argparse.ArgumentParser = subparsers.add_parser("train", help="train a model on an export")
     parser.add_argument("--data", required=True, type=Path, metavar="DIR", help="an export directory")
-    parser.add_argument("--model", required=True, metavar="NAME", help="two_tower or interactrank")
+    parser.add_argument("--model", required=True, metavar="NAME", help=", ".join(TRAINABLE))
     parser.add_argument("--out", type=Path, metavar="DIR", help="the model directory [{train.models_root}/NAME]")
     parser.add_argument("--fresh", action="store_true", help="start over, whatever an interrupted run has left")
     parser.add_argument(

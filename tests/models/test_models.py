@@ -9,6 +9,7 @@ import torch
 
 from etl.contract.errors import UnknownNameError
 from etl.contract.manifest import TEST
+from models.cli import TRAINABLE
 from models.config import TrainConfig
 from models.contract import Batch, Ranker
 from models.dataset import Export
@@ -218,3 +219,7 @@ def test_the_blended_query_and_the_folded_cross_score_give_the_ranking_score(lin
 def test_an_unknown_model_names_the_nearest():
     with pytest.raises(UnknownNameError, match="did you mean 'interactrank'"):
         get_model("interact_rank")
+
+
+def test_help_names_every_model():
+    assert sorted(TRAINABLE) == sorted(MODELS)
