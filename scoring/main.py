@@ -113,11 +113,22 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def _explain(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    first = next(iter(str(error).strip().splitlines()), "no message")
     sys.stderr.write(
-        f"prerank: unexpected {kind.__name__}: {first}\n"
+        f"prerank: unexpected {kind.__name__}: {_first_cause(str(error))}\n"
         "Tables are changed only by whole commits; the same command with --debug shows where this happened.\n"
     )
+
+
+def _first_cause(message: str) -> str:
+    """The first line; of an error from Java or from a Python worker, what caused it: the first line names the call."""
+    lines = message.strip().splitlines() or ["no message"]
+    causes = [number for number, line in enumerate(lines) if line.startswith(("Caused by: ", ": "))]
+    if not causes:
+        return lines[0]
+    start = causes[-1]
+    if lines[start].endswith("Traceback (most recent call last):"):
+        start = next((n for n in range(start + 1, len(lines)) if lines[n].strip() and lines[n][0] not in " \t"), start)
+    return lines[start].removeprefix("Caused by: ").removeprefix(": ")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import pytest
 
 from etl.contract.errors import UnknownNameError, UsageError
 from scoring.cli import render
-from scoring.main import main, parse
+from scoring.main import _explain, main, parse
 
 
 @pytest.mark.parametrize(
@@ -81,3 +81,22 @@ def test_help_imports_nothing_heavy():
     assert done.stderr.strip() == ""
     assert done.returncode == 0
     assert "simulate" in done.stdout
+
+
+CALL = "An error occurred while calling o1.count."
+TRACE = "Traceback (most recent call last):"
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("no space left", "no space left"),
+        ("", "no message"),
+        (f"{CALL}\n: java.lang.Error: of the call\n\tat x", "java.lang.Error: of the call"),
+        (f"{CALL}\n: a.B: job\nCaused by: a.C: task\nCaused by: a.D: disk full\n\tat x", "a.D: disk full"),
+        (f"{CALL}\n: a.PythonException: {TRACE}\n  File x\nValueError: not finite\n\n\tat x", "ValueError: not finite"),
+    ],
+)
+def test_an_unexpected_error_shows_what_caused_it_first(message, shown, capsys):
+    _explain(RuntimeError, RuntimeError(message), None)
+    assert capsys.readouterr().err.splitlines()[0] == f"prerank: unexpected RuntimeError: {shown}"
