@@ -1,7 +1,9 @@
 """The section ``train:`` of ``prerank.yaml``. Explanations stand under each field."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
+
+from models.model_configs import InteractRankConfig
 
 BCE, FOCAL = "bce", "focal"
 FP32, BF16 = "fp32", "bf16"
@@ -97,6 +99,9 @@ class TrainConfig:
     tensorboard: bool = True
     """Write the figures as TensorBoard files to {models_root}/tensorboard/{model}."""
 
+    interactrank: InteractRankConfig = field(default_factory=InteractRankConfig)
+    """Of the model interactrank only."""
+
     def __post_init__(self) -> None:
         for name, known in _CHOICES.items():
             if getattr(self, name) not in known:
@@ -115,4 +120,4 @@ class TrainConfig:
 
     def identity(self) -> dict[str, Any]:
         """The fields that decide what is learned; the others only say where and how it is run."""
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in _RUNTIME}
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name not in _RUNTIME}

@@ -13,6 +13,7 @@ Section numbers are those of the research notes on the paper and its public code
 - 1.5 Serving: ``blended_query`` is one vector, and order by w_0 (q . v) + cross equals order by head-weighted logits.
 """
 
+import torch
 from torch import Tensor
 
 from models.config import TrainConfig
@@ -20,19 +21,22 @@ from models.contract import ItemFeatures, QueryFeatures
 from models.features import FeatureSpec
 from models.fusion import LinearFusionRanker
 from models.scaling import CrossScaling
-from models.towers import ItemTower, NumericStatistics, QueryTower, Tables, WeightedPooling
+from models.sequences import UserSequence
+from models.towers import ItemTower, NumericStatistics, QueryTower, Tables
 
 
 class InteractRank(LinearFusionRanker):
     def __init__(self, spec: FeatureSpec, config: TrainConfig, scaling: CrossScaling, numerics: NumericStatistics):
         super().__init__(spec.head_weights, config.dim, scaling)
+        own = config.interactrank
         self.tables = Tables(spec, config)
-        self.sequence = WeightedPooling(spec, config)
-        self.query_tower = QueryTower(spec, config, extra=config.dim)
-        self.item_tower = ItemTower(spec, config, numerics)
+        self.sequence = UserSequence(spec, config, own.sequence, width=config.dim + config.id_dim)
+        self.query_tower = QueryTower(spec, config, extra=config.dim, masks=own)
+        self.item_tower = ItemTower(spec, config, numerics, masks=own)
 
     def encode_query(self, queries: QueryFeatures) -> Tensor:
-        user = self.sequence(self.tables, queries)  # (R, L) -> (R, D)
+        asked = torch.cat([self.tables.texts(queries.text), self.tables.query_id(queries.query_id)], dim=-1)
+        user = self.sequence(self.tables, queries, asked)  # (R, L), (R, D + id_dim) -> (R, D)
         q: Tensor = self.query_tower(self.tables, queries, user)  # (R, H*D)
         return q
 

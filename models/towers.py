@@ -14,6 +14,9 @@ from models.config import TrainConfig
 from models.contract import ItemFeatures, QueryFeatures
 from models.features import FeatureSpec
 from models.hashing import AGE_BUCKETS
+from models.masknet import MaskNet
+from models.model_configs import InteractRankConfig
+from models.numerics import FormStatistics, NumericMixture
 
 
 class Tables(nn.Module):
@@ -49,14 +52,19 @@ class Tables(nn.Module):
 
 
 class Tower(nn.Module):
-    """[Linear -> ReLU -> LayerNorm -> dropout] then Linear, plus the text vector, each block of D at length 1.
+    """LayerNorm, then [Linear -> ReLU -> LayerNorm -> dropout], Linear, plus the text vector, each D at length 1.
+
+    With ``masks``, a parallel MaskNet stands between the first norm and the layers.
 
     The text vector passes by the layers: an untrained tower already matches words, and training starts from there.
     """
 
-    def __init__(self, width: int, config: TrainConfig, heads: int):
+    def __init__(self, width: int, config: TrainConfig, heads: int, masks: InteractRankConfig | None = None):
         super().__init__()
         layers: list[nn.Module] = [nn.LayerNorm(width)]
+        if masks is not None and masks.blocks:
+            layers.append(MaskNet(width, masks, config.dropout))
+            width = masks.blocks * masks.block_width
         for hidden in config.hidden:
             layers += [nn.Linear(width, hidden), nn.ReLU(), nn.LayerNorm(hidden), nn.Dropout(config.dropout)]
             width = hidden
@@ -71,8 +79,8 @@ class Tower(nn.Module):
         return functional.normalize(blocks + text.unsqueeze(1), dim=-1).flatten(1)  # (R, H*D)
 
 
-class QueryTower(nn.Module):
-    """Query text and id, the user's segments and whatever else the model knows of the user -> (R, H*D)."""
+class QueryInputs(nn.Module):
+    """Query text and id, the user's segments and whatever else the model knows of the user, side by side."""
 
     def __init__(self, spec: FeatureSpec, config: TrainConfig, extra: int = 0):
         super().__init__()
@@ -81,14 +89,24 @@ class QueryTower(nn.Module):
         )
         for table in self.segments:
             _start_small(table)
-        width = config.dim + config.id_dim + config.category_dim * len(spec.segments) + extra
-        self.tower = Tower(width, config, len(spec.heads))
+        self.width = config.dim + config.id_dim + config.category_dim * len(spec.segments) + extra
 
-    def forward(self, tables: Tables, queries: QueryFeatures, *extra: Tensor) -> Tensor:
+    def inputs(self, tables: Tables, queries: QueryFeatures, *extra: Tensor) -> tuple[Tensor, Tensor]:
+        """All (R, width), and the text vector alone (R, D)."""
         text = tables.texts(queries.text)
         known = [table(queries.segments[:, index]) for index, table in enumerate(self.segments)]
-        x = torch.cat([text, tables.query_id(tables.hide(queries.query_id)), *known, *extra], dim=-1)
-        q: Tensor = self.tower(x, text)
+        return torch.cat([text, tables.query_id(tables.hide(queries.query_id)), *known, *extra], dim=-1), text
+
+
+class QueryTower(QueryInputs):
+    """Query text and id, the user's segments and whatever else the model knows of the user -> (R, H*D)."""
+
+    def __init__(self, spec: FeatureSpec, config: TrainConfig, extra: int = 0, masks: InteractRankConfig | None = None):
+        super().__init__(spec, config, extra)
+        self.tower = Tower(self.width, config, len(spec.heads), masks)
+
+    def forward(self, tables: Tables, queries: QueryFeatures, *extra: Tensor) -> Tensor:
+        q: Tensor = self.tower(*self.inputs(tables, queries, *extra))
         return q
 
 
@@ -98,6 +116,8 @@ class NumericStatistics:
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    forms: FormStatistics
+    """What the mixture of several forms needs to know."""
 
     @classmethod
     def fit(cls, numerics: Tensor) -> "NumericStatistics":
@@ -107,7 +127,8 @@ class NumericStatistics:
         count = seen.sum(0).clamp(min=1)
         mean = torch.where(seen, curve, 0.0).sum(0) / count
         std = (torch.where(seen, curve - mean, 0.0).square().sum(0) / count).sqrt()
-        return cls(tuple(mean.tolist()), tuple(torch.where(std > 1e-6, std, 1.0).tolist()))
+        std = torch.where(std > 1e-6, std, 1.0)
+        return cls(tuple(mean.tolist()), tuple(std.tolist()), FormStatistics.fit(numerics))
 
 
 def signed_log(x: Tensor) -> Tensor:
@@ -117,39 +138,34 @@ def signed_log(x: Tensor) -> Tensor:
 class ItemTower(nn.Module):
     """Item text, id, categories, numerics and dense vectors -> (N, D)."""
 
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, spec: FeatureSpec, config: TrainConfig, numerics: NumericStatistics):
+    def __init__(
+        self,
+        spec: FeatureSpec,
+        config: TrainConfig,
+        numerics: NumericStatistics,
+        masks: InteractRankConfig | None = None,
+    ):
         super().__init__()
-        self.register_buffer("mean", torch.tensor(numerics.mean, dtype=torch.float32))
-        self.register_buffer("std", torch.tensor(numerics.std, dtype=torch.float32))
+        self.numerics = NumericMixture(numerics.forms)
         self.dense_norm = nn.LayerNorm(spec.dense_width) if spec.dense_width else nn.Identity()
         width = config.dim + config.id_dim + config.category_dim * len(spec.categories)
-        self.tower = Tower(width + 2 * len(spec.numerics) + spec.dense_width, config, 1)
+        self.tower = Tower(width + self.numerics.width + spec.dense_width, config, 1, masks)
 
     def forward(self, tables: Tables, items: ItemFeatures) -> Tensor:
         text = tables.texts(items.text)
-        scaled = (signed_log(items.numerics) - self.mean) / self.std
-        unknown = scaled.isnan()
         parts = [
             text,
             tables.item_id(tables.hide(items.item_id)),
             tables.kinds(items.categories),
-            torch.where(unknown, 0.0, scaled),
-            unknown.float(),
+            self.numerics(items.numerics),
             self.dense_norm(items.dense),
         ]
         v: Tensor = self.tower(torch.cat(parts, dim=-1), text)
         return v
 
 
-class WeightedPooling(nn.Module):
-    """The user sequence by learned weighted pooling (InteractRank 1.3): u = sum_i alpha_i e_i.
-
-    e_i = item and categories, projected, + action + relative time. alpha_i is learned per position, action and age,
-    and normalised over the entries that exist: padding never counts, and a short history is not a faint one.
-    """
+class HistoryEntries(nn.Module):
+    """The user sequence, entry by entry: item and categories, projected, + action + relative time."""
 
     def __init__(self, spec: FeatureSpec, config: TrainConfig):
         super().__init__()
@@ -157,21 +173,39 @@ class WeightedPooling(nn.Module):
         self.project = nn.Linear(width, config.dim)
         self.action = nn.Embedding(len(spec.actions) + 1, config.dim, padding_idx=0)
         self.age = nn.Embedding(AGE_BUCKETS, config.dim, padding_idx=0)
-        self.position_weight = nn.Parameter(torch.zeros(spec.history_length))
-        self.action_weight = nn.Parameter(torch.zeros(len(spec.actions) + 1))
-        self.age_weight = nn.Parameter(torch.zeros(AGE_BUCKETS))
         for table in (self.action, self.age):
             _start_small(table)
 
-    def forward(self, tables: Tables, queries: QueryFeatures) -> Tensor:
-        action, age = queries.history_action, queries.history_age
-        seen = action > 0  # (R, L)
+    def entries(self, tables: Tables, queries: QueryFeatures) -> Tensor:
+        """(R, L, D); what stands at padding means nothing."""
         items = torch.cat([tables.item_id(queries.history_item), tables.kinds(queries.history_categories)], dim=-1)
-        entries = self.project(items) + self.action(action) + self.age(age)  # (R, L, D)
-        logits = self.position_weight + self.action_weight[action.long()] + self.age_weight[age.long()]
-        alpha = torch.where(seen, logits.exp(), 0.0)
+        entries: Tensor = self.project(items) + self.action(queries.history_action) + self.age(queries.history_age)
+        return entries
+
+
+class WeightedPooling(HistoryEntries):
+    """The user sequence by learned weighted pooling (InteractRank 1.3): u = sum_i alpha_i e_i.
+
+    alpha_i is learned per position, action and age, and normalised over the entries that exist: padding never counts,
+    and a short history is not a faint one.
+    """
+
+    def __init__(self, spec: FeatureSpec, config: TrainConfig):
+        super().__init__(spec, config)
+        self.position_weight = nn.Parameter(torch.zeros(spec.history_length))
+        self.action_weight = nn.Parameter(torch.zeros(len(spec.actions) + 1))
+        self.age_weight = nn.Parameter(torch.zeros(AGE_BUCKETS))
+
+    def forward(self, tables: Tables, queries: QueryFeatures) -> Tensor:
+        return self.pool(self.entries(tables, queries), queries)
+
+    def pool(self, entries: Tensor, queries: QueryFeatures) -> Tensor:
+        """(R, L, D) -> (R, D)."""
+        action, age = queries.history_action.long(), queries.history_age.long()
+        logits = self.position_weight + self.action_weight[action] + self.age_weight[age]  # (R, L)
+        alpha = torch.where(action > 0, logits.exp(), 0.0)
         alpha = alpha / alpha.sum(dim=1, keepdim=True).clamp(min=1e-9)
-        return torch.einsum("rl,rld->rd", alpha, entries)  # (R, D)
+        return torch.einsum("rl,rld->rd", alpha, entries)
 
 
 def _start_small(table: nn.Module) -> None:

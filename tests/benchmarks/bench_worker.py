@@ -60,7 +60,9 @@ def _model() -> tuple[torch.nn.Module, FeatureSpec]:
     spec = FeatureSpec(
         ("engagement",), (1.0,), ("impression", "click"), segments={}, dense_width=0, **columns, **hashing, **limits
     )
-    return get_model("interactrank")(spec, config, CrossScaling((), (), (), ()), NumericStatistics((), ())).eval(), spec
+    return get_model("interactrank")(
+        spec, config, CrossScaling((), (), (), ()), NumericStatistics.fit(torch.empty(0, 0))
+    ).eval(), spec
 
 
 def _batch(rows: np.ndarray, cross: np.ndarray) -> pa.RecordBatch:

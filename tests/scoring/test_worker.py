@@ -39,7 +39,7 @@ IDS = [f"i{number}" for number in range(9)]
 def model() -> LinearFusionRanker:
     torch.manual_seed(5)
     scaling = CrossScaling(SPEC.cross, (10.0,), (0.1,), (0.5,))
-    built = get_model("interactrank")(SPEC, CONFIG, scaling, NumericStatistics((), ()))
+    built = get_model("interactrank")(SPEC, CONFIG, scaling, NumericStatistics.fit(torch.empty(0, 0)))
     assert isinstance(built, LinearFusionRanker)
     return built.eval()
 
