@@ -21,7 +21,7 @@ from models.contract import ItemFeatures, QueryFeatures
 from models.features import FeatureSpec
 from models.fusion import LinearFusionRanker
 from models.scaling import CrossScaling
-from models.sequences import UserSequence
+from models.sequences import BestItems, UserSequence
 from models.towers import ItemTower, NumericStatistics, QueryTower, Tables
 
 
@@ -31,13 +31,16 @@ class InteractRank(LinearFusionRanker):
         own = config.interactrank
         self.tables = Tables(spec, config)
         self.sequence = UserSequence(spec, config, own.sequence, width=config.dim + config.id_dim)
-        self.query_tower = QueryTower(spec, config, extra=config.dim, masks=own)
+        self.best_items = BestItems(spec, config, width=config.dim + config.id_dim) if own.query_items else None
+        self.query_tower = QueryTower(spec, config, extra=config.dim * (1 + own.query_items), masks=own)
         self.item_tower = ItemTower(spec, config, numerics, masks=own)
 
     def encode_query(self, queries: QueryFeatures) -> Tensor:
         asked = torch.cat([self.tables.texts(queries.text), self.tables.query_id(queries.query_id)], dim=-1)
-        user = self.sequence(self.tables, queries, asked)  # (R, L), (R, D + id_dim) -> (R, D)
-        q: Tensor = self.query_tower(self.tables, queries, user)  # (R, H*D)
+        known = [self.sequence(self.tables, queries, asked)]  # (R, L), (R, D + id_dim) -> (R, D)
+        if self.best_items is not None:
+            known.append(self.best_items(self.tables, queries, asked))  # (R, B), (R, D + id_dim) -> (R, D)
+        q: Tensor = self.query_tower(self.tables, queries, *known)  # (R, H*D)
         return q
 
     def encode_item(self, items: ItemFeatures) -> Tensor:

@@ -16,6 +16,8 @@ class InteractRankConfig:
     """Width of a mask's bottleneck as a share of the tower's input."""
     sequence: str = BOTH
     """How the user sequence is summed up: mean, pooling (learned weights), attention (by the query), or both."""
+    query_items: bool = True
+    """Whether the query tower sees the items that its query did best with."""
 
     def __post_init__(self) -> None:
         if self.sequence not in SEQUENCE_MODES:

@@ -1,14 +1,16 @@
-"""The user's last actions summed up as one vector (InteractRank 1.3): by learned weights, by attention, or by both.
+"""Lists of items summed up as one vector (InteractRank 1.3): a user's last actions, a query's best items.
 
 - pooling: u = sum_i alpha_i e_i, alpha learned (models.towers.WeightedPooling).
 - attention: u = sum_i beta_i e_i, beta = softmax_i(s . e_i / sqrt(D)), s the query's text and id, projected. The public
   code neither scales nor masks; ours takes the softmax over the entries that exist.
 - both: their sum, the paper's module (figure 2). mean: the public code's default, the mean of the entries.
+- A query's best items (`xperf_seq` of the public code) are always summed up by both; a learned weight per place.
 """
 
 import torch
 from torch import Tensor, nn
 
+from etl.contract.manifest import QUERY_ITEMS_LENGTH
 from models.config import TrainConfig
 from models.contract import QueryFeatures
 from models.features import FeatureSpec
@@ -50,3 +52,21 @@ class UserSequence(nn.Module):
         if self.attention is not None:
             user = user + self.attention(entries, seen, asking)
         return user
+
+
+class BestItems(nn.Module):
+    """The items that the query did best with so far -> (R, D), 0 where there are none."""
+
+    def __init__(self, spec: FeatureSpec, config: TrainConfig, width: int):
+        super().__init__()
+        self.project = nn.Linear(config.id_dim + config.category_dim * len(spec.categories), config.dim)
+        self.place = nn.Parameter(torch.zeros(QUERY_ITEMS_LENGTH))
+        self.attention = QueryAttention(width, config.dim)
+
+    def forward(self, tables: Tables, queries: QueryFeatures, asking: Tensor) -> Tensor:
+        seen = queries.top_item > 0  # (R, B)
+        items = torch.cat([tables.item_id(queries.top_item), tables.kinds(queries.top_categories)], dim=-1)
+        entries = self.project(items)  # (R, B, D)
+        alpha = self.place.expand(seen.shape).masked_fill(~seen, -1e9).softmax(-1) * seen
+        best: Tensor = torch.einsum("rb,rbd->rd", alpha, entries) + self.attention(entries, seen, asking)
+        return best

@@ -11,7 +11,7 @@ from models.contract import QueryFeatures
 from models.dataset import Export
 from models.features import FeatureSpec
 from models.model_configs import ATTENTION, BOTH, MEAN, POOLING, SEQUENCE_MODES, InteractRankConfig
-from models.sequences import QueryAttention, UserSequence
+from models.sequences import BestItems, QueryAttention, UserSequence
 from models.towers import Tables
 from models.train import train
 
@@ -28,7 +28,8 @@ def _user(spec: FeatureSpec, entries: list[tuple[int, int, int, int]]) -> QueryF
     padded = entries + [(0, 0, 0, 0)] * (spec.history_length - len(entries))
     item, category, action, age = torch.tensor([padded], dtype=torch.int32).unbind(-1)
     none = torch.zeros(1, 1, dtype=torch.int32)
-    return QueryFeatures(none, none[0], none, item, category.unsqueeze(-1), action, age)
+    best = torch.zeros(1, 20, dtype=torch.int32)
+    return QueryFeatures(none, none[0], none, item, category.unsqueeze(-1), action, age, best, best.unsqueeze(-1))
 
 
 def _sequence(mode: str, spec: FeatureSpec, config: TrainConfig) -> tuple[UserSequence, Tables]:
@@ -80,6 +81,27 @@ def test_every_weight_of_a_mode_is_used(mode: str, spec: FeatureSpec, config: Tr
     user = _user(spec, [(7, 3, 1, 2), (9, 4, 2, 5)])
     sequence(tables, user, torch.randn(1, WIDTH)).square().sum().backward()
     assert all(parameter.grad is not None for parameter in sequence.parameters())
+
+
+def test_best_items_are_pooled_by_place_and_asked_for_by_the_query(spec: FeatureSpec, config: TrainConfig):
+    torch.manual_seed(3)
+    best, tables, asking = BestItems(spec, config, WIDTH), Tables(spec, config), torch.randn(1, WIDTH)
+    torch.nn.init.normal_(best.place)
+    nothing = _user(spec, [])
+    top = torch.tensor([[7, 9] + [0] * 18], dtype=torch.int32)
+    found = best(tables, replace(nothing, top_item=top, top_categories=top.unsqueeze(-1)), asking)[0]
+    both = torch.tensor([7, 9])
+    entries = best.project(torch.cat([tables.item_id(both), tables.kinds(both.unsqueeze(-1))], dim=-1)).detach().numpy()
+    alpha = np.exp(best.place[:2].detach().numpy())
+    beta = np.exp(entries @ best.attention.ask(asking)[0].detach().numpy() / entries.shape[1] ** 0.5)
+    expected = (alpha / alpha.sum()) @ entries + (beta / beta.sum()) @ entries
+    np.testing.assert_allclose(found.detach().numpy(), expected, atol=1e-5)
+    assert not best(tables, nothing, asking).any()
+
+
+def test_interactrank_may_do_without_the_querys_best_items(export: Export, config: TrainConfig):
+    short = replace(config, epochs=1, interactrank=InteractRankConfig(query_items=False))
+    assert not any("best_items" in name for name in train(short, export, "interactrank").model.state_dict())
 
 
 def test_interactrank_learns_with_every_mode(export: Export, config: TrainConfig):
