@@ -40,6 +40,15 @@ def write_arrow(parts: Iterable[Path], columns: Mapping[str, str], path: Path, s
     return rows
 
 
+def write_columns(columns: Mapping[str, Any], kinds: Mapping[str, str], path: Path) -> int:
+    """Write columns that lie in memory as such a file; returns the number of rows. ``kinds`` as in ``write_arrow``."""
+    arrays = [_array(columns[name], arrow_type(kind)) for name, kind in kinds.items()]
+    batch = pa.RecordBatch.from_arrays(arrays, list(kinds))
+    with ipc.new_file(str(path), batch.schema) as writer:
+        writer.write_batch(batch)
+    return len(batch)
+
+
 def open_arrow(path: Path) -> pa.RecordBatch:
     """The columns of a file of ``write_arrow`` as views of the file."""
     return ipc.open_file(pa.memory_map(str(path))).get_batch(0)
@@ -51,6 +60,10 @@ def arrow_type(kind: str) -> pa.DataType:
     if not inner:
         return pa.type_for_alias(kind)
     return {"large_list": pa.large_list, "list": pa.list_}[head](arrow_type(inner.removesuffix(">")))
+
+
+def _array(values: Any, kind: pa.DataType) -> pa.Array:
+    return values if isinstance(values, pa.Array) else pa.array(values, kind)
 
 
 class _Growing(ABC):

@@ -9,6 +9,7 @@ from etl.config import EtlConfig
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.contract.errors import UsageError
+from etl.movielens.config import PROTOCOLS, SPLIT_KINDS, MovieLensConfig
 from etl.simulate.config import EFFECTS
 from etl.sources import SOURCES
 
@@ -48,6 +49,7 @@ def add_verbs(subparsers: Any) -> None:
     parser.add_argument("--baseline", type=Path, metavar="DIR", help="an earlier export: reports how features drifted")
     add_days(parser)
     parser.set_defaults(run=run_export)
+    _add_movielens(subparsers)
     parser = subparsers.add_parser("plan", help="what is fresh, missing or stale per table and ds, and why")
     add_days(parser)
     parser.set_defaults(run=run_plan)
@@ -106,6 +108,22 @@ def _add_ingest(subparsers: Any) -> None:
     parser.add_argument("--append", action="store_true", help="late files: join the days that are there, by event_id")
     add_days(parser)
     parser.set_defaults(run=run_ingest)
+
+
+def _add_movielens(subparsers: Any) -> None:
+    parser = subparsers.add_parser("movielens", help="MovieLens ratings -> an export to compare models on; no lake")
+    parser.add_argument("--input", required=True, type=Path, metavar="PATH",
+                        help="a folder: GroupLens' ml-100k or ml-1m, or RecBole's atomic files")  # fmt: skip
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="the export directory")
+    parser.add_argument("--protocol", choices=PROTOCOLS, default=MovieLensConfig.protocol,
+                        help="published_with_leak only lines up with published tables [%(default)s]")  # fmt: skip
+    parser.add_argument("--split", choices=SPLIT_KINDS, default=MovieLensConfig.split, help="how to cut [%(default)s]")
+    parser.add_argument(
+        "--seed", type=int, default=MovieLensConfig.seed, metavar="S", help="of the random cut [%(default)s]"
+    )
+    parser.add_argument("--means", action="store_true", help="means of earlier labels as cross features")
+    parser.add_argument("--titles", action="store_true", help="titles as the items' text")
+    parser.set_defaults(run=run_movielens)
 
 
 def _add_leaks(parser: argparse.ArgumentParser) -> None:
@@ -174,6 +192,13 @@ def run_export(args: argparse.Namespace, context: Context) -> dict[str, Any]:
     report = export_training_data(context.lake(), context.config, days, args.out.absolute(), truth, args.baseline)
     plain = {**vars(report), "days": str(report.days), "drift_unmatched": list(report.drift_unmatched)}
     return plain if args.baseline else {k: v for k, v in plain.items() if not k.startswith("drift")}
+
+
+def run_movielens(args: argparse.Namespace, context: Context) -> dict[str, Any]:
+    from etl.movielens.export import export_movielens
+
+    config = MovieLensConfig(args.protocol, args.split, args.seed, args.means, args.titles)
+    return vars(export_movielens(args.input, args.out, config))
 
 
 def run_plan(args: argparse.Namespace, context: Context) -> dict[str, Any]:

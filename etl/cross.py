@@ -11,8 +11,6 @@ from etl.contract import columns as c
 from etl.query_windows import AS_OF
 from etl.windows import family_columns
 
-HAS_HISTORY = "has_history"
-
 
 def interaction_features(config: EtlConfig) -> list[str]:
     """The columns of ``interactions`` that become features, in order."""
@@ -25,7 +23,7 @@ def interaction_features(config: EtlConfig) -> list[str]:
 def cross_names(config: EtlConfig) -> list[str]:
     """Names of all cross features: ``<segment>__<column>``, then whether the pair has any history there."""
     segments = (c.ALL_SEGMENT, *config.events.segments)
-    return [f"{segment}__{name}" for segment in segments for name in (*interaction_features(config), HAS_HISTORY)]
+    return [f"{segment}__{name}" for segment in segments for name in (*interaction_features(config), c.HAS_HISTORY)]
 
 
 def with_cross(rows: DataFrame, interactions: DataFrame, config: EtlConfig, backoff: Backoff | None) -> DataFrame:

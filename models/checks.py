@@ -1,11 +1,15 @@
-"""What the arrays of an export must hold; each failure names the file, the column, and what was expected."""
+"""What the arrays of an export, and those given to a model, must hold.
 
+Each failure names the column, what was expected and what was found.
+"""
+
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from models.errors import ExportError
+from models.errors import ExportError, FeatureContractError
 
 
 def check_width(where: str, name: str, values: int, rows: int, width: int) -> None:
@@ -30,3 +34,16 @@ def check_finite(where: str, cross: npt.NDArray[np.float32], names: tuple[str, .
         raise ExportError(
             f"{where}: cross feature '{names[worst]}' is NaN or infinite in {bad[worst]} rows. Export again."
         )
+
+
+def check_shape(column: str, found: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    """FeatureContractError if an array that a model is given is not of the shape that it was trained with."""
+    if tuple(found) != expected:
+        raise FeatureContractError(column, f"shape {expected}", f"shape {tuple(found)}")
+
+
+def check_known(column: str, indices: npt.NDArray[Any], names: Sequence[str]) -> None:
+    """FeatureContractError if an index is none of the names'."""
+    unknown = indices[(indices < 0) | (indices >= len(names))]
+    if len(unknown):
+        raise FeatureContractError(column, f"0 to {len(names) - 1} ({', '.join(names)})", int(unknown[0]))

@@ -17,7 +17,23 @@ if TYPE_CHECKING:
     from models.telemetry import Log
 
 BM25 = "bm25"
+#: Names of ``models.registry.MODELS``, which would bring torch.
+TRAINABLE = (
+    "two_tower",
+    "interactrank",
+    "fit",
+    "interactrank_fit",
+    "inttower",
+    "hit",
+    "dat",
+    "ranktower",
+    "cold",
+    "fscd",
+)
+ALL = "all"
 EVALUATION = "evaluation.json"
+#: Folders below the models' folder that hold something else.
+_NOT_MODELS = ("versions", "tensorboard")
 
 
 class _Config(Protocol):
@@ -45,7 +61,7 @@ def add_verbs(subparsers: Any) -> None:
     """Add the verbs to an argparse sub-parser collection; each sets ``run(args, context) -> dict``."""
     parser: argparse.ArgumentParser = subparsers.add_parser("train", help="train a model on an export")
     parser.add_argument("--data", required=True, type=Path, metavar="DIR", help="an export directory")
-    parser.add_argument("--model", required=True, metavar="NAME", help="two_tower or interactrank")
+    parser.add_argument("--model", required=True, metavar="NAME", help=", ".join(TRAINABLE))
     parser.add_argument("--out", type=Path, metavar="DIR", help="the model directory [{train.models_root}/NAME]")
     parser.add_argument("--fresh", action="store_true", help="start over, whatever an interrupted run has left")
     parser.add_argument(
@@ -60,7 +76,8 @@ def add_verbs(subparsers: Any) -> None:
         "--models",
         required=True,
         metavar="A,B",
-        help="model directories, names below train.models_root, or bm25, which needs no training",
+        help="model directories, names below train.models_root, or bm25, which needs no training; all: bm25 and every "
+        "model below train.models_root",
     )
     parser.add_argument("--split", choices=SPLITS, default=TEST, help="rows to compare on [%(default)s]")
     parser.set_defaults(run=run_evaluate)
@@ -138,15 +155,23 @@ def train_in_group(
 
 
 def evaluate_models(data: Path, models: str, split: str, context: Context, note: str = "") -> dict[str, Any]:
-    """Metrics of all models over the same rows; also kept as ``{models_root}/evaluation.json`` for the report."""
+    """Metrics and cost of all models over the same rows; also kept as ``{models_root}/evaluation.json``."""
     _share_cores()
+    from models.cost import cost_of
     from models.dataset import Export
     from models.evaluate import evaluate
+    from models.scorers import TowerScorer
 
     config = context.config.train
     scorers = open_scorers(models, config)
     export = Export(data)
     result = evaluate(export, scorers, split, seed=config.seed, track=context.track)
+    for name, scorer in scorers.items():
+        entry = result["models"][name]
+        entry["cost"] = None
+        if isinstance(scorer, TowerScorer):
+            entry["cost"] = cost_of(scorer, export, split)
+            entry |= {"learned": learned} if (learned := scorer.model.learned()) else {}
     result |= {"data": str(data), "note": note, "coverage_by_ds": export.manifest.coverage_by_ds}
     write_text(Path(config.models_root) / EVALUATION, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
     return result
@@ -158,14 +183,20 @@ def _share_cores() -> None:
 
 
 def open_scorers(models: str, config: "TrainConfig") -> "dict[str, Scorer]":
-    """Scorers by the name they are reported under: the model's name, or its directory's where that is taken."""
+    """Scorers by the name they are reported under: the model's name, or its directory's where that is taken.
+
+    With ``all`` that is always the directory's, and two models of one kind stand side by side.
+    """
     from models.bm25 import Bm25Scorer
     from models.model_dir import load
-    from models.scorers import TowerScorer
+    from models.scorers import SharedTables, TowerScorer
 
     scorers: dict[str, Scorer] = {}
-    wanted = [part.strip() for part in models.split(",") if part.strip()]
-    for part in wanted:
+    shared = SharedTables()
+    everything = models.strip() == ALL
+    for part in [BM25, *_trained(config)] if everything else [part.strip() for part in models.split(",")]:
+        if not part:
+            continue
         directory = Path(part)
         if not directory.is_dir() and part == directory.name:
             directory = Path(config.models_root) / part
@@ -174,11 +205,19 @@ def open_scorers(models: str, config: "TrainConfig") -> "dict[str, Scorer]":
             name, scorer = BM25, Bm25Scorer()
         else:
             loaded = load(directory)
-            name, scorer = loaded.card.name, TowerScorer(loaded.model, loaded.card.spec)
-        name = directory.resolve().name if name in scorers else name
+            name, scorer = loaded.card.name, TowerScorer(loaded.model, loaded.card.spec, shared)
+        name = directory.resolve().name if everything or name in scorers else name
         if name in scorers:
             raise UsageError(f"--models names '{part}' twice: every model is reported under one name")
         scorers[name] = scorer
     if not scorers:
         raise UsageError("--models is empty: expected names or directories, for example bm25,two_tower,interactrank")
     return scorers
+
+
+def _trained(config: "TrainConfig") -> list[str]:
+    """Model directories right below the models' folder, by name: not the registered versions, nor unfinished ones."""
+    from models.model_dir import CARD
+
+    found = sorted(path.parent for path in Path(config.models_root).glob(f"*/{CARD}"))
+    return [str(path) for path in found if not path.name.startswith(".") and path.name not in _NOT_MODELS]

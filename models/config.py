@@ -3,11 +3,21 @@
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from models.model_configs import InteractRankConfig
+from models.model_configs import (
+    ColdConfig,
+    DatConfig,
+    FitConfig,
+    FscdConfig,
+    HitConfig,
+    InteractRankConfig,
+    IntTowerConfig,
+    RankTowerConfig,
+)
 
 BCE, FOCAL = "bce", "focal"
 FP32, BF16 = "fp32", "bf16"
-EARLY_STOPPING_METRICS = ("hits@1", "hits@3", "hits@10", "ndcg@10", "mrr", "auc")
+REQUEST_METRICS = ("hits@1", "hits@3", "hits@10", "ndcg@10", "mrr", "auc")
+EARLY_STOPPING_METRICS = (*REQUEST_METRICS, "row_auc")
 
 _CHOICES = {
     "early_stopping_metric": EARLY_STOPPING_METRICS,
@@ -39,7 +49,7 @@ class TrainConfig:
     patience: int = 2
     """Stop after this many epochs without a better validation metric."""
     early_stopping_metric: str = "ndcg@10"
-    """The validation metric that picks the best epoch."""
+    """The validation metric that picks the best epoch; row_auc where requests have one item each."""
     batch_requests: int = 192
     """Whole requests per step; the query tower runs once for each."""
     learning_rate: float = 0.003
@@ -98,9 +108,22 @@ class TrainConfig:
     """Steps between two checkpoints within an epoch; each epoch ends with one."""
     tensorboard: bool = True
     """Write the figures as TensorBoard files to {models_root}/tensorboard/{model}."""
-
     interactrank: InteractRankConfig = field(default_factory=InteractRankConfig)
     """Of the model interactrank only."""
+    fit: FitConfig = field(default_factory=FitConfig)
+    """Of the models fit and interactrank_fit only."""
+    inttower: IntTowerConfig = field(default_factory=IntTowerConfig)
+    """Of the model inttower alone."""
+    hit: HitConfig = field(default_factory=HitConfig)
+    """Of the model hit alone."""
+    dat: DatConfig = field(default_factory=DatConfig)
+    """Of the model dat alone."""
+    cold: ColdConfig = field(default_factory=ColdConfig)
+    """Of the model cold alone."""
+    fscd: FscdConfig = field(default_factory=FscdConfig)
+    """Of the model fscd alone."""
+    ranktower: RankTowerConfig = field(default_factory=RankTowerConfig)
+    """Of the model ranktower alone."""
 
     def __post_init__(self) -> None:
         for name, known in _CHOICES.items():

@@ -140,6 +140,10 @@ class Ranker(nn.Module):
         """Of ``score``."""
         raise NotImplementedError
 
+    def learned(self) -> dict[str, Any]:
+        """What it has decided for itself and an evaluation should name, as JSON values. Nothing by default."""
+        return {}
+
     def forward(self, batch: Batch) -> Tensor:
         """Logits (P, H) of the batch's pairs."""
         q = self.encode_query(batch.queries)[batch.pair_query]  # (R, X) -> (P, X)
@@ -158,6 +162,13 @@ class Ranker(nn.Module):
         Where several ranks share a step, it is this rank's part of a sum over the step, as ``models.losses`` has it.
         """
         return None
+
+    def watched(self, batch: Batch) -> dict[str, float]:
+        """Figures that tell whether the model's own parts work, by name.
+
+        Called in eval mode after each epoch, on its last training batch (of the first rank). Empty by default.
+        """
+        return {}
 
     def head_vectors(self, q: Tensor, v: Tensor) -> tuple[Tensor, Tensor] | None:
         """Vectors (R, H, D) and (N, D) whose dot products the in-batch softmax may train; None where there are none."""

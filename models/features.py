@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 
 from etl.contract.manifest import Manifest
+from models.checks import check_known, check_range, check_shape
 from models.config import TrainConfig
 from models.contract import ItemFeatures, QueryFeatures
 from models.errors import ExportError, FeatureContractError
@@ -105,20 +106,31 @@ class FeatureSpec:
         numerics: npt.NDArray[Any],
         dense: npt.NDArray[Any],
     ) -> ItemFeatures:
-        """Features of N items: ``categories`` N lists of K, ``numerics`` (N, M), ``dense`` (N, E)."""
+        """Features of N items: ``categories`` N lists of K, ``numerics`` (N, M), ``dense`` (N, E).
+
+        Raises FeatureContractError for widths other than the model's, ExportError for values that are no numbers; both
+        name the column. NaN is a value of ``numerics``: not known.
+        """
         count = len(item_ids)
+        check_shape("text", (len(texts),), (count,))
+        check_shape("categories", (len(categories),), (count,))
+        for values in categories:
+            check_shape("categories of an item", (len(values),), (len(self.categories),))
+        check_shape("numerics", numerics.shape, (count, len(self.numerics)))
+        check_shape("dense", dense.shape, (count, self.dense_width))
+        for index, name in enumerate(self.numerics):
+            if (np.abs(numerics[:, index]) > np.finfo(np.float32).max).any():
+                raise ExportError(f"items: numeric '{name}' exceeds float32. Clean the catalogue and export again.")
         hashed = np.zeros((count, len(self.categories)), dtype=np.int32)
         for column in range(len(self.categories)):
             hashed[:, column] = bucket_ids((values[column] for values in categories), self.category_buckets)
-        if dense.shape != (count, self.dense_width):
-            raise FeatureContractError("dense", f"{self.dense_width} numbers per item", f"shape {dense.shape}")
         if not np.isfinite(dense).all():
             raise ExportError("items: a dense vector holds NaN or infinity. Clean the catalogue and export again.")
         return ItemFeatures(
             text=torch.from_numpy(text_ids(texts, self.text_buckets, self.ngram, self.max_text_features)),
             item_id=torch.from_numpy(bucket_ids(item_ids, self.id_buckets)),
             categories=torch.from_numpy(hashed),
-            numerics=torch.from_numpy(numerics.reshape(count, len(self.numerics)).astype(np.float32)),
+            numerics=torch.from_numpy(numerics.astype(np.float32)),
             dense=torch.from_numpy(dense.astype(np.float32)),
         )
 
@@ -134,7 +146,12 @@ class FeatureSpec:
         """Features of R requests; item rows of history and ``best`` (R, B), -1 for none, are looked up in ``items``.
 
         ``text`` (R, T) and ``query_id`` (R,) come from ``query_text`` and ``query_ids``, ``segments`` is (R, S).
+        Raises FeatureContractError for widths, segment values or actions other than the model's, ExportError for a
+        history of items that do not exist; both name the column.
         """
+        self._check_query_side(query_id, text, segments, history)
+        check_range("histories", "items", history.items[history.valid], max(len(items), 1))
+        check_range("query_items", "items", best[best >= 0], max(len(items), 1))
         seen = torch.from_numpy(history.valid)  # (R, L)
         zero = torch.zeros((), dtype=torch.int32)
         item, kinds = _looked_up(items, np.where(history.valid, history.items, -1))  # (R, L), (R, L, K)
@@ -151,6 +168,22 @@ class FeatureSpec:
             top_item=top_item,
             top_categories=top_kinds,
         )
+
+    def _check_query_side(
+        self,
+        query_id: npt.NDArray[np.int32],
+        text: npt.NDArray[np.int32],
+        segments: npt.NDArray[np.int32],
+        history: HistoryRows,
+    ) -> None:
+        count = len(query_id)
+        check_shape("query text", text.shape, (count, self.max_text_features))
+        check_shape("segments", segments.shape, (count, len(self.segments)))
+        for index, (name, values) in enumerate(self.segments.items()):
+            check_known(f"segments.{name}", segments[:, index], values or ("",))
+        for name in ("items", "actions", "age_seconds", "valid"):
+            check_shape(f"history {name}", getattr(history, name).shape, (count, self.history_length))
+        check_known("history actions", history.actions[history.valid], self.actions)
 
     def query_text(self, query_keys: Sequence[str], texts: Sequence[str]) -> npt.NDArray[np.int32]:
         """Hashed text (R, T): of the query's text, or of its key where the text is empty."""

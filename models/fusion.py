@@ -67,22 +67,34 @@ class Fusion:
         return score
 
 
-class LinearFusion(nn.Module):
-    """Logits (P, H) from q (P, H*D), v (P, D) and unscaled cross features (P, C)."""
+class LinearCross(nn.Module):
+    """One weight per scaled cross feature: the part of a fusion that knows no vectors."""
 
     rate: Tensor
     mean: Tensor
     std: Tensor
 
-    def __init__(self, heads: int, scaling: CrossScaling):
+    def __init__(self, scaling: CrossScaling):
         super().__init__()
         self.scaling = scaling
-        self.rho = nn.Parameter(torch.tensor(float(np.log(np.expm1(START_DOT_WEIGHT)))))
         # The public code starts all weights at 1; on standardised features that drowns the dot product.
         self.weight = nn.Parameter(torch.zeros(len(scaling.names)))
-        self.bias = nn.Parameter(torch.zeros(heads))
         for name in ("rate", "mean", "std"):
             self.register_buffer(name, torch.tensor(getattr(scaling, name), dtype=torch.float32), persistent=False)
+
+    def cross_logit(self, cross: Tensor) -> Tensor:
+        """Unscaled (P, C) -> (P, 1): sum_j w_j scaled_j(x_j), for all heads alike."""
+        scaled = (torch.log1p(cross.clamp(min=0) * self.rate) - self.mean) / self.std  # (P, C)
+        return (scaled @ self.weight).unsqueeze(1)
+
+
+class LinearFusion(LinearCross):
+    """Logits (P, H) from q (P, H*D), v (P, D) and unscaled cross features (P, C)."""
+
+    def __init__(self, heads: int, scaling: CrossScaling):
+        super().__init__(scaling)
+        self.rho = nn.Parameter(torch.tensor(float(np.log(np.expm1(START_DOT_WEIGHT)))))
+        self.bias = nn.Parameter(torch.zeros(heads))
 
     def dot_weight(self) -> Tensor:
         return functional.softplus(self.rho)
@@ -94,9 +106,7 @@ class LinearFusion(nn.Module):
 
     def forward(self, q: Tensor, v: Tensor, cross: Tensor) -> Tensor:
         dots = (q.unflatten(1, (len(self.bias), -1)) * v.unsqueeze(1)).sum(-1)  # (P, H, D) -> (P, H)
-        logits = self.dot_weight() * dots + self.bias
-        scaled = (torch.log1p(cross.clamp(min=0) * self.rate) - self.mean) / self.std  # (P, C)
-        return logits + (scaled @ self.weight).unsqueeze(1)
+        return self.dot_weight() * dots + self.bias + self.cross_logit(cross)
 
 
 class LinearFusionRanker(Ranker):

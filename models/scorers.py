@@ -44,14 +44,29 @@ class OracleScorer:
         return RowScores(rows.oracle, None)
 
 
+class SharedTables:
+    """Feature tables of the last contract and export that were asked for: models that agree share them."""
+
+    def __init__(self) -> None:
+        self._last: FeatureTables | None = None
+
+    def of(self, spec: FeatureSpec, export: Export) -> FeatureTables:
+        if self._last is None or self._last.spec != spec or self._last.export is not export:
+            self._last = FeatureTables(spec, export)
+        return self._last
+
+
 class TowerScorer:
     """A trained model; each query and item vector of a batch is computed once."""
 
-    def __init__(self, model: Ranker, spec: FeatureSpec):
-        self.model, self.spec = model, spec
+    def __init__(self, model: Ranker, spec: FeatureSpec, shared: SharedTables | None = None):
+        self.model, self.spec, self._shared = model, spec, shared or SharedTables()
+
+    def tables(self, export: Export) -> FeatureTables:
+        return self._shared.of(self.spec, export)
 
     def score(self, export: Export, rows: Rows, description: str, track: Track) -> RowScores:
-        loader = RequestLoader(FeatureTables(self.spec, export), rows, SCORING_REQUESTS)
+        loader = RequestLoader(self.tables(export), rows, SCORING_REQUESTS)
         return score_split(self.model, loader, description, track)
 
 

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-COLUMNS = ("hits@1", "hits@3", "hits@10", "ndcg@10", "mrr", "auc", "calibration")
+COLUMNS = ("hits@1", "hits@3", "hits@10", "ndcg@10", "mrr", "auc")
+_DECLARED = ("flops_per_pair", "bytes_per_pair", "parameters")
 
 
 def metrics_rows(result: dict[str, Any]) -> list[list[str]]:
@@ -14,20 +15,42 @@ def metrics_rows(result: dict[str, Any]) -> list[list[str]]:
 
 
 def slice_rows(result: dict[str, Any], metric: str = "hits@3") -> list[list[str]]:
-    """Header and one row per slice: its requests, then the metric of every model."""
+    """Header with the slices, their requests, then one row per model (and the oracle) with its metric in each."""
     names = [*result["models"], *(["oracle"] if "oracle" in result else [])]
-    body = [
-        [part, str(entry["requests"]), *(cell(entry[name], metric) for name in names)]
-        for part, entry in result["slices"].items()
-    ]
-    return [["slice", "requests", *names], *body]
+    slices = result["slices"]
+    body = [[name, *(cell(entry[name], metric) for entry in slices.values())] for name in names]
+    return [[metric, *slices], ["requests", *(str(entry["requests"]) for entry in slices.values())], *body]
 
 
 def difference_rows(result: dict[str, Any]) -> list[list[str]]:
     """Header and one row per model: its paired differences from two_tower."""
-    columns = COLUMNS[:-1]
-    body = [[name, *(cell(entry, key, "+.3f") for key in columns)] for name, entry in result["differences"].items()]
-    return [["minus two_tower", *columns], *body]
+    body = [[name, *(cell(entry, key, "+.3f") for key in COLUMNS)] for name, entry in result["differences"].items()]
+    return [["minus two_tower", *COLUMNS], *body]
+
+
+def probability_rows(result: dict[str, Any]) -> list[list[str]]:
+    """Header and one row per model: how good its probabilities are over all rows, calibration by head."""
+    heads = list(dict.fromkeys(head for found in result["calibration"].values() for head in found))
+    body = [
+        [
+            name,
+            *(cell(entry, key) for key in ("row_auc", "logloss")),
+            *(cell(result["calibration"].get(name, {}).get(head, {}), "ratio") for head in heads),
+        ]
+        for name, entry in result["models"].items()
+    ]
+    return [["model", "row auc", "logloss", *(f"calibration {head}" for head in heads)], *body]
+
+
+def cost_rows(result: dict[str, Any]) -> list[list[str]]:
+    """Header and one row per model: what a pair costs. The measured figure has three digits."""
+    body = []
+    for name, entry in result["models"].items():
+        cost = entry.get("cost") or {}
+        speed = cost.get("pairs_per_second")
+        known = [f"{cost[key]:,}" if key in cost else "-" for key in _DECLARED]
+        body.append([name, *known, "-" if speed is None else f"{float(f'{speed:.3g}'):,.0f}"])
+    return [["model", "FLOPs/pair", "bytes/pair", "parameters", "pairs/s"], *body]
 
 
 def cell(entry: dict[str, Any], key: str, form: str = ".3f") -> str:

@@ -90,7 +90,7 @@ class TrainingRun:
                 self._save()
         seconds = time.monotonic() - start
         self.training_seconds += seconds
-        self._end_epoch(self.rows_seen - seen, seconds)
+        self._end_epoch(batch, self.rows_seen - seen, seconds)
 
     def _step(self, batch: Batch, rate: float) -> Tensor:
         """One step of the optimizer; returns this rank's losses (H + 2,)."""
@@ -105,7 +105,7 @@ class TrainingRun:
         self.optimizer.step()
         return losses.detach()
 
-    def _end_epoch(self, rows: int, seconds: float) -> None:
+    def _end_epoch(self, last: Batch, rows: int, seconds: float) -> None:
         progress, config, heads = self.progress, self.config, self.loader.tables.spec.heads
         means = self.ranks.sum(progress.losses) / len(self.loader)
         total = float(means @ self.objective.weights)
@@ -114,9 +114,10 @@ class TrainingRun:
                 f"{self.name} epoch {progress.epoch}: the loss is {total}. Lower train.learning_rate and train again."
             )
         found = self.ranks.from_first(self._validated() if self.ranks.first else {})
+        watched = self.ranks.from_first(self._watched(last) if self.ranks.first else {})
         parts = named_losses(heads, means.tolist())
         rate = learning_rate(config, self.done - 1, self.steps)
-        point = {"epoch": progress.epoch, "loss": total, **parts, "learning_rate": rate, **_prefixed(found)}
+        point = {"epoch": progress.epoch, "loss": total, **parts, "learning_rate": rate, **watched, **_prefixed(found)}
         progress.curve.append(point)
         progress.best.offer(progress.epoch, found, config.early_stopping_metric, self.model)
         self.telemetry.epoch(self.done, _line(self.name, config.epochs, point, rows / seconds, seconds), point)
@@ -126,6 +127,11 @@ class TrainingRun:
 
     def _validated(self) -> dict[str, float]:
         return validate(self.model, self.validation) if self.validation else {}
+
+    def _watched(self, last: Batch) -> dict[str, float]:
+        self.model.eval()
+        with torch.no_grad():
+            return self.model.watched(last.to(self.ranks.device))
 
     def _save(self) -> None:
         if self.checkpoint:

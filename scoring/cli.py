@@ -94,12 +94,14 @@ def _worst(drift: dict[str, float]) -> dict[str, str]:
 
 
 def _evaluation_lines(verb: str, result: dict[str, Any]) -> list[str]:
-    from models.table import difference_rows, metrics_rows, slice_rows
+    from models.table import cost_rows, difference_rows, metrics_rows, probability_rows, slice_rows
     from scoring.terminal import text_table
 
+    pairs = zip(probability_rows(result), cost_rows(result), strict=True)
     blocks = [
         f"{result['requests']} requests of split '{result['split']}', 95 % bootstrap intervals over requests",
         text_table(metrics_rows(result)),
+        text_table([quality + cost[1:] for quality, cost in pairs]),
         text_table(slice_rows(result)),
         text_table(difference_rows(result)),
     ]

@@ -46,7 +46,7 @@ class Context:
         return Lake(self.spark, self.config.lake.root)
 
     def log(self, message: str) -> None:
-        self.stderr.print(message, markup=False)
+        self.stderr.print(message, markup=False, soft_wrap=True)
 
     def on_executors(self, processes: int, function: Callable[..., Any], *args: Any) -> Any:
         from scoring.distributed import on_executors

@@ -14,7 +14,6 @@ from pyspark.sql import functions as F
 
 from etl.backoff import RATES
 from etl.contract import columns as c
-from etl.cross import HAS_HISTORY
 from models.fusion import Term
 
 FOLDED = "folded"
@@ -81,7 +80,7 @@ def _split(term: Term) -> tuple[str, str]:
 
 
 def _value(column: str) -> Column:
-    return F.lit(1.0) if column == HAS_HISTORY else F.greatest(F.col(column).cast("double"), F.lit(0.0))
+    return F.lit(1.0) if column == c.HAS_HISTORY else F.greatest(F.col(column).cast("double"), F.lit(0.0))
 
 
 def _contribution(term: Term, value: Column) -> Column:

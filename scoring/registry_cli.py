@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from etl.contract.dates import parse_ds
 from etl.contract.manifest import TEST, VALIDATION
-from models.config import EARLY_STOPPING_METRICS
+from models.config import REQUEST_METRICS
 
 if TYPE_CHECKING:
     from scoring.context import Context
@@ -23,7 +23,7 @@ def add_verbs(subparsers: Any) -> None:
     parser.add_argument("--ds", required=True, metavar="D", help="the UTC day that a promotion counts from, yyyy-mm-dd")
     # Rows that a model has learned from do not judge it.
     parser.add_argument("--split", choices=(VALIDATION, TEST), default=TEST, help="rows to compare on [%(default)s]")
-    parser.add_argument("--metric", choices=EARLY_STOPPING_METRICS, default=METRIC, help="what decides [%(default)s]")
+    parser.add_argument("--metric", choices=REQUEST_METRICS, default=METRIC, help="what decides [%(default)s]")
     parser.add_argument("--force", action="store_true", help="promote whatever the comparison says; recorded")
     parser.set_defaults(run=run_promote)
     parser = subparsers.add_parser("models", help="registered model versions, how they did, which one is champion")

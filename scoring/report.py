@@ -11,9 +11,10 @@ from markupsafe import Markup
 from etl.contract.publish import write_text
 from etl.lake import Lake
 from models.evaluate import ORACLE
-from models.table import cell, difference_rows
+from models.table import cell, cost_rows, difference_rows
 from scoring import plots
 from scoring.config import PrerankConfig
+from scoring.pareto import quality_against_cost
 from scoring.plots import Interval
 from scoring.report_content import ReportContent, RunFacts, collect
 from scoring.report_words import EXPLAINED, MISSING, bounds, headline, summary
@@ -59,7 +60,7 @@ def _evaluation_parts(content: ReportContent, styles: Mapping[str, Style]) -> di
     if result is None:
         return {
             "metric_plots": [], "metric_table": [], "difference_table": [], "slice_plots": [], "slice_table": [],
-            "reliability_plots": [], "calibration_table": [], "coverage_plots": [],
+            "reliability_plots": [], "calibration_table": [], "coverage_plots": [], "cost_plots": [], "cost_table": [],
         }  # fmt: skip
     entries = _entries(result)
     days = result.get("coverage_by_ds") or {}
@@ -68,6 +69,8 @@ def _evaluation_parts(content: ReportContent, styles: Mapping[str, Style]) -> di
         "metric_table": [["model", *_COLUMNS]]
         + [[name, *(cell(entry, key) for key in _COLUMNS)] for name, entry in entries.items()],
         "difference_table": difference_rows(result) if result["differences"] else [],
+        "cost_plots": _cost_plots(result, styles),
+        "cost_table": cost_rows(result) if any(entry.get("cost") for entry in result["models"].values()) else [],
         "slice_plots": _slice_plots(result, styles),
         "slice_table": _slice_table(result, list(entries)),
         "reliability_plots": _reliability_plots(result, styles),
@@ -89,6 +92,18 @@ def _metric_plots(result: Mapping[str, Any], styles: Mapping[str, Style]) -> Fig
             ceiling = result.get(ORACLE, {}).get(metric)
             name = "metric-" + metric.replace("@", "-at-")
             figures.append(_figure(name, metric, plots.metric_dots, metric, ordered, ceiling, styles))
+    return figures
+
+
+def _cost_plots(result: Mapping[str, Any], styles: Mapping[str, Style]) -> Figures:
+    flops = {name: entry["cost"]["flops_per_pair"] for name, entry in result["models"].items() if entry.get("cost")}
+    figures = []
+    for metric in _PLOTTED:
+        values = _intervals(result["models"], metric)
+        points = {name: (flops[name], values[name]) for name in flops if name in values and flops[name] > 0}
+        if points:
+            name = "cost-" + metric.replace("@", "-at-")
+            figures.append(_figure(name, f"{metric} against cost", quality_against_cost, metric, points, styles))
     return figures
 
 

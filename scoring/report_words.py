@@ -19,6 +19,8 @@ EXPLAINED = {
 
 MISSING = {
     "evaluation": "No evaluation yet. Make one with: prerank evaluate --data DIR --models bm25,two_tower,interactrank",
+    "cost": "No evaluated model says what a pair costs. Evaluate a trained one: "
+    "prerank evaluate --data DIR --models all",
     "slices": "The evaluation has no slices. They need an export with a training split: prerank export, then evaluate.",
     "calibration": "No evaluated model gives probabilities. Evaluate a trained one: "
     "prerank evaluate --data DIR --models two_tower,interactrank",

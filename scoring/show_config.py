@@ -23,8 +23,15 @@ def effective_values(loaded: Loaded[PrerankConfig]) -> list[dict[str, object]]:
                 origin = origins.get(whole, origins.get(key, DEFAULT))
                 entries.append({"key": whole, "value": _shown(whole, item), "origin": origin})
         else:
-            entries.append({"key": key, "value": _shown(key, value), "origin": origins.get(key, DEFAULT)})
+            entries.append({"key": key, "value": _shown(key, value), "origin": _origin(loaded.origins, key)})
     return entries
+
+
+def _origin(origins: dict[str, str], key: str) -> str:
+    """Of the key, or of the section around it that was set as a whole, as YAML sets a section within a section."""
+    while key not in origins and "." in key:
+        key = key.rpartition(".")[0]
+    return origins.get(key, DEFAULT)
 
 
 def _shown(key: str, value: object) -> object:

@@ -63,11 +63,16 @@ class Style:
 
 
 def model_styles(names: Iterable[str]) -> dict[str, Style]:
-    """A style per name; the usual models keep theirs, others follow in the order given. Seven looks, then again."""
+    """A style per name; the usual models keep theirs, others follow in the order given.
+
+    After seven the colours come again with other markers: 49 looks, then all over.
+    """
     rest = sorted({*names} - {*_FIXED}, key=list(names).index)
     ordered = [*_FIXED, *rest]
     count = len(_PALETTE)
-    looks = [Style(_PALETTE[i % count], f"m{i % count}", *_MARKERS[i % count]) for i in range(len(ordered))]
+    looks = [
+        Style(_PALETTE[i % count], f"m{i % count}", *_MARKERS[(i + i // count) % count]) for i in range(len(ordered))
+    ]
     return dict(zip(ordered, looks, strict=True))
 
 

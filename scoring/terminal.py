@@ -22,10 +22,12 @@ def text_table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def table_of(entries: Sequence[dict[str, Any]], empty: str) -> str:
-    """Records as a table, or one line where there are none."""
+    """Records as a table, or one line where there are none; a dash where a record lacks a column."""
+    columns = dict.fromkeys(column for entry in entries for column in entry)
+    entries = [{column: entry.get(column, "-") for column in columns} for entry in entries]
     if not entries:
         return empty
-    return _left_table([list(entries[0]), *([str(value) for value in entry.values()] for entry in entries)])
+    return _left_table([list(entries[0]), *([_text(value) for value in entry.values()] for entry in entries)])
 
 
 def lines_of(result: dict[str, Any]) -> str:
@@ -40,8 +42,13 @@ def lines_of(result: dict[str, Any]) -> str:
         elif isinstance(value, list) and value:
             lines += [key, *(f"  {line}" for line in value)]
         else:
-            lines.append(f"{key:<{width}}  {value}")
+            lines.append(f"{key:<{width}}  {_text(value)}")
     return "\n".join(lines)
+
+
+def _text(value: Any) -> str:
+    """Floats to four digits: the rest is in --json."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _left_table(rows: Sequence[Sequence[str]]) -> str:

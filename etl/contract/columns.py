@@ -28,6 +28,8 @@ RAW_REQUIRED = ("request_id", "ts", "user_id", "query", "item_id", "action")
 RAW_OPTIONAL = ("event_id", "position")
 
 USERS_SKETCH = "users_sketch"
+#: The cross feature that says whether a pair has interactions under a segment.
+HAS_HISTORY = "has_history"
 
 
 def count(action: str) -> str:

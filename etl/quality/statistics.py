@@ -16,9 +16,9 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from etl.arrow_files import open_arrow
+from etl.contract.columns import HAS_HISTORY
 from etl.contract.manifest import ITEMS_FILE, TRAIN, Manifest
 from etl.contract.statistics import BINS, PERCENTS, FeatureStatistics
-from etl.cross import HAS_HISTORY
 
 Floats = npt.NDArray[Any]
 

@@ -56,8 +56,9 @@ def test_a_day_runs_from_raw_log_to_scores(airflow_env: dict[str, str], tmp_path
     (tmp_path / "prerank.yaml").write_text(CONFIG, encoding="utf-8")
     env = airflow_env | {
         "JAVA_HOME": require_java(),
-        # Many short-lived JVMs: what the second compiler would gain costs more than it brings.
-        "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+        # Many short-lived JVMs: what the second compiler would gain costs more than it brings. Without it the JVM
+        # keeps 48 MiB for compiled code, which an export fills.
+        "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m -XX:+UseSerialGC",
         "SPARK_LOCAL_IP": "127.0.0.1",
         "PRERANK_EVENTS": "raw/events",
         "PRERANK_CANDIDATES": "raw/candidates",

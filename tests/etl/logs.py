@@ -1,6 +1,7 @@
 """Small search logs for tests, as plain rows and as the frames that ingest reads."""
 
 import random
+import tempfile
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,6 +29,8 @@ EMPTY_DAY = "2024-03-01"
 #: Days to export: their interactions, a day earlier, lie in DAYS.
 EXPORT_DAYS = DateRange("2024-02-27", "2024-03-03")
 SNAPSHOTS = ("2024-02-26", "2024-02-29")
+#: Of a configuration that no lake belongs to: a gate that writes its pages there leaves the checkout alone.
+NO_LAKE = Path(tempfile.gettempdir()) / "prerank-tests-without-a-lake"
 
 RAW_SCHEMA = (
     "request_id string, ts string, user_id string, query string, item_id string, action string, event_id string, "
@@ -54,7 +57,7 @@ USERS = (("u1", "US", "female"), ("u2", "US", None), ("u3", "", "male"), ("u4", 
 
 
 def small_config(
-    root: Path | str = "unused", segments: tuple[str, ...] = ("country", "gender"), **interactions: Any
+    root: Path | str = NO_LAKE, segments: tuple[str, ...] = ("country", "gender"), **interactions: Any
 ) -> EtlConfig:
     """Three actions, two segments, short windows: every rule shows within a week."""
     settings = {"windows_days": (2, 5), "half_lives_days": (2, 3), "rate_prior_impressions": 4.0, **interactions}

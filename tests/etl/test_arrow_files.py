@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from etl.arrow_files import arrow_type, open_arrow, write_arrow
+from etl.arrow_files import arrow_type, open_arrow, write_arrow, write_columns
 
 KINDS = {
     "name": "large_string",
@@ -69,3 +69,10 @@ def test_what_is_missing_becomes_empty_or_nan(write):
 def test_a_missing_whole_number_is_an_error(write):
     with pytest.raises(pa.ArrowInvalid):
         write([{"name": "a", "count": None}])
+
+
+def test_columns_in_memory_make_the_same_file(write, tmp_path):
+    file = write(FIRST, LAST)
+    columns = {name: [row[name] for row in [*FIRST, *LAST]] for name in KINDS}
+    assert write_columns(columns, KINDS, tmp_path / "columns.arrow") == 3
+    assert open_arrow(tmp_path / "columns.arrow").equals(open_arrow(file))

@@ -55,6 +55,7 @@ def test_every_verb_parses_and_knows_what_to_run():
         "plan": days,
         "backfill": days,
         "check": ["--table", "events", *days],
+        "movielens": ["--input", "x", "--protocol", "published_with_leak", "--out", "y"],
     }
     for verb, words in lines.items():
         assert parser.parse_args([verb, *words]).run.__name__ == f"run_{verb}"

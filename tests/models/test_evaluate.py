@@ -19,9 +19,9 @@ from models.errors import ExportError, FeatureContractError, ModelError
 from models.evaluate import evaluate
 from models.metrics import PER_REQUEST
 from models.model_dir import save
-from models.scorers import RowScores, TowerScorer, no_track
+from models.scorers import RowScores, SharedTables, TowerScorer, no_track
 from models.slices import query_tiers
-from models.table import difference_rows, metrics_rows, slice_rows
+from models.table import cost_rows, difference_rows, metrics_rows, probability_rows, slice_rows
 from models.train import TrainResult
 from tests.models.export_fixture import World, write_export
 
@@ -144,12 +144,29 @@ def test_bm25_rows_follow_their_query_and_item(export: Export):
 def test_tables_are_strings_with_intervals(result: dict[str, Any]):
     rows = metrics_rows(result)
     assert [row[0] for row in rows] == ["model", "bm25", "two_tower", "interactrank", "oracle"]
-    assert rows[1][-1] == "-"
     entry = result["models"]["bm25"]
     low, high = entry["hits@3_ci"]
     assert rows[1][rows[0].index("hits@3")] == f"{entry['hits@3']:.3f} [{low:.3f}, {high:.3f}]"
-    assert [row[0] for row in slice_rows(result)][1:4] == ["head", "torso", "tail"]
+    by_slice = slice_rows(result)
+    assert by_slice[0] == ["hits@3", *result["slices"]]
+    assert by_slice[1] == ["requests", *(str(entry["requests"]) for entry in result["slices"].values())]
+    assert [row[0] for row in by_slice[2:]] == ["bm25", "two_tower", "interactrank", "oracle"]
+    assert by_slice[2][1].split()[0] == f"{result['slices']['head']['bm25']['hits@3']:.3f}"
     assert difference_rows(result)[1][1][0] in "+-"
+
+
+def test_probabilities_and_costs_are_rows_of_the_same_models_with_dashes_where_there_are_none(result: dict[str, Any]):
+    priced = {"flops_per_pair": 1234, "bytes_per_pair": 260, "parameters": 5_000_000, "pairs_per_second": 123_456}
+    models = {
+        name: entry | {"cost": priced if name == "two_tower" else None} for name, entry in result["models"].items()
+    }
+    quality, cost = probability_rows(result), cost_rows(result | {"models": models})
+    assert quality[0] == ["model", "row auc", "logloss", "calibration engagement", "calibration purchase"]
+    assert [row[0] for row in quality] == [row[0] for row in cost] == ["model", *result["models"]]
+    assert quality[1][2:] == ["-", "-", "-"]
+    assert quality[2][3] == f"{result['calibration']['two_tower']['engagement']['ratio']:.3f}"
+    assert cost[1:3] == [["bm25", "-", "-", "-", "-"], ["two_tower", "1,234", "260", "5,000,000", "123,000"]]
+    assert cost_rows(result)[2] == ["two_tower", "-", "-", "-", "-"]
 
 
 def test_verbs_train_and_evaluate(tmp_path: Path, config: TrainConfig):
@@ -172,6 +189,8 @@ def test_verbs_train_and_evaluate(tmp_path: Path, config: TrainConfig):
     found = run("evaluate", "--data", str(data), "--models", f"bm25,two_tower,{other}", "--split", TRAIN)
     assert list(found["models"]) == ["bm25", "two_tower", "again"]
     assert found["models"]["again"]["mrr"] == found["models"]["two_tower"]["mrr"]
+    assert found["models"]["bm25"]["cost"] is None
+    assert found["models"]["again"]["cost"]["flops_per_pair"] == 2 * small.dim + 2
     with pytest.raises(UsageError, match="bm25 needs no training"):
         run("train", "--data", str(data), "--model", "bm25")
 
@@ -187,6 +206,27 @@ def test_models_that_do_not_exist_or_repeat_are_errors(
         open_scorers("two_tower,two_tower", rooted)
     with pytest.raises(UsageError, match="empty"):
         open_scorers(" , ", rooted)
+
+
+def test_all_are_bm25_and_every_model_below_the_root_by_its_directory(
+    tmp_path: Path, config: TrainConfig, two_tower: TrainResult, export: Export
+):
+    for place in ("two_tower", "a_second", "versions", "tensorboard", ".two_tower.0a1b.tmp", "versions/two_tower/0a1b"):
+        save(two_tower, export.manifest, tmp_path / place)
+    (tmp_path / "two_tower.checkpoint").write_bytes(b"")
+    (tmp_path / "unfinished").mkdir()
+    rooted = replace(config, models_root=str(tmp_path))
+    assert list(open_scorers("all", rooted)) == ["bm25", "a_second", "two_tower"]
+    assert list(open_scorers("all", replace(config, models_root=str(tmp_path / "nothing")))) == ["bm25"]
+
+
+def test_models_of_one_contract_share_their_tables(config: TrainConfig, two_tower: TrainResult, export: Export):
+    shared = SharedTables()
+    one, two = (TowerScorer(two_tower.model, two_tower.spec, shared) for _ in range(2))
+    other = TowerScorer(two_tower.model, replace(two_tower.spec, ngram=4), shared)
+    assert one.tables(export) is two.tables(export)
+    assert other.tables(export).spec.ngram == 4
+    assert one.tables(export).spec == two_tower.spec
 
 
 def test_errors_pickle_with_their_message():

@@ -33,6 +33,34 @@ def test_a_trial_of_leaks_shows_its_counts_and_the_largest_jumps():
     assert render("check", a_trial(2, suspicious=["f01"])).splitlines()[-1].endswith(": f01")
 
 
+def test_records_that_lack_a_column_leave_a_dash():
+    curve = [{"epoch": 1, "loss": 0.5, "loss_own": 0.2}, {"epoch": 2, "loss": 0.4}, {"loss": 0.3, "epoch": 3}]
+    lines = [line.split() for line in render("train", {"curve": curve}).splitlines()]
+    assert lines[1:] == [["epoch", "loss", "loss_own"], ["1", "0.5", "0.2"], ["2", "0.4", "-"], ["3", "0.3", "-"]]
+
+
+def test_an_evaluation_of_many_models_fits_a_terminal_and_shows_quality_slices_and_cost():
+    names = [f"model_number_{index}" for index in range(12)]
+    metrics = dict.fromkeys(("hits@1", "hits@3", "hits@10", "ndcg@10", "mrr", "auc"), 0.25)
+    entry = metrics | {f"{metric}_ci": [0.2, 0.3] for metric in metrics}
+    cost = {"flops_per_pair": 130, "bytes_per_pair": 260, "parameters": 3_000_000, "pairs_per_second": 7_640_000}
+    result = {
+        "models": {name: entry | {"row_auc": 0.6, "logloss": 0.3, "cost": cost} for name in names} | {"bm25": entry},
+        "slices": {part: {"requests": 7} | dict.fromkeys([*names, "bm25"], entry) for part in ("head", "torso")},
+        "differences": dict.fromkeys(names, entry),
+        "calibration": {name: {"click": {"ratio": 1.01}} for name in names},
+        "requests": 7,
+        "split": "test",
+    }
+    text = render("evaluate", result)
+    assert max(map(len, text.splitlines())) <= 180
+    assert "…" not in text
+    [priced] = [
+        line.split() for line in text.splitlines() if line.startswith("model_number_3 ") and "7,640,000" in line
+    ]
+    assert priced[1:] == ["0.600", "0.300", "1.010", "130", "260", "3,000,000", "7,640,000"]
+
+
 def test_a_check_of_tables_stays_as_it_was():
     promises = {"events": [{"column": "repeated_ids", "forbids": "repeats", "kept": True}]}
     text = render("check", {"days": "2026-01-04", "promises": promises})

@@ -34,6 +34,10 @@ from tests.models.export_fixture import World, manifest
 HOSTILE = "<script>alert(1)</script>$x^2$ {{ 7 * 7 }} \"'&"
 METRICS = ("hits@1", "hits@3", "hits@10", "ndcg@10", "mrr", "auc")
 UNKNOWN = {"hits@3": None, "hits@3_ci": [None, None]}
+COSTS = {
+    name: {"flops_per_pair": flops, "bytes_per_pair": 2 * flops, "parameters": 2_000_000, "pairs_per_second": 9_123_456}
+    for name, flops in (("two_tower", 130), ("interactrank", 132))
+}
 LEVELS = {"bm25": 0.221, "two_tower": 0.350, "interactrank": 0.412, "oracle": 0.520}
 
 
@@ -47,6 +51,7 @@ def evaluation(**changes: Any) -> dict[str, Any]:
     models = {name: entry(level) | {"row_auc": 0.7} for name, level in LEVELS.items() if name != "oracle"}
     for name in ("two_tower", "interactrank"):
         models[name] |= {"logloss": 0.31, "calibration": 1.02}
+        models[name] |= {"cost": COSTS[name]}
     parts = {"head": 0.06, "torso": 0.0, "tail": -0.07, "with_history": 0.1, "without_history": -0.12}
     result = {
         "models": models,
@@ -194,7 +199,7 @@ def test_numbers_of_the_content_appear(page: str) -> None:
 
 
 def test_every_plot_is_there(page: str) -> None:
-    assert parsed(page).seen.count("svg") == 9
+    assert parsed(page).seen.count("svg") == 11
 
 
 def test_note_stands_on_top() -> None:

@@ -20,6 +20,15 @@ def test_a_value_names_the_layer_that_won(tmp_path):
     assert values["train.seed"][1] == "default"
 
 
+def test_a_section_within_a_section_has_the_origin_of_what_set_it(tmp_path):
+    file = tmp_path / "prerank.yaml"
+    file.write_text("train: {inttower: {heads: 3}}\n")
+    values = shown(file=file, sets=["train.inttower.head_dim=8"])
+    assert values["train.inttower.heads"] == (3, str(file))
+    assert values["train.inttower.head_dim"] == (8, "--set train.inttower.head_dim")
+    assert values["train.hit.heads"] == (2, "default")
+
+
 def test_secrets_are_not_printed():
     values = shown(sets=["spark.conf.spark.hadoop.fs.s3a.secret.key=hunter2", "spark.conf.spark.app.name=x"])
     assert values["spark.conf.spark.hadoop.fs.s3a.secret.key"][0] == HIDDEN
