@@ -1,6 +1,6 @@
 """The parts of an export as DataFrames: rows, items, queries, and what users and queries did, joined point in time."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -60,10 +60,7 @@ def training_frames(
     located, actions = trimmed(keep(with_history_end(begun, actions)), actions, config.export.history_length)
     snapshots = lake.days_of(c.ITEMS)
     train_days = [ds for ds, split in splits.items() if split == TRAIN]
-    pairs = sampled(labelled_pairs(counted, config), train_days, config.export)
-    negatives = draw_negatives(counted, begun, lake, config, days)
-    if negatives is not None:
-        pairs = pairs.unionByName(negative_pairs(negatives, config))
+    pairs = _pairs(counted, begun, lake, config, days, train_days)
     rows = pairs.drop("ds", "acted").join(located, "request_id")
     rows = rows.withColumn(VERSION, version_of(F.col("ds"), snapshots, days, lag))
     rows = keep(rows.withColumn(AS_OF, as_of(lag)))
@@ -72,11 +69,7 @@ def training_frames(
     seen = days.shift(-1 - lag)
     lists = keep(numbered(best_items_seen(lake, config, rows, seen)))
 
-    shown = (frame.select("item_id", VERSION) for frame in (rows, actions, entries_of(lists)))
-    references = reduce(DataFrame.unionByName, shown)
-    catalogue = lake.read(c.ITEMS) if snapshots else None
-    settings = config.items
-    items = described_items(references, catalogue, settings.categories, settings.numerics, settings.dense)
+    items = _described((rows, actions, entries_of(lists)), lake.read(c.ITEMS) if snapshots else None, config)
     items = keep(_indexed(items, "item", "item_id", VERSION))
     queries = _indexed(rows.select("query_key").distinct(), "query", "query_key")
     users = _indexed(begun.select("user_id").distinct(), "user", "user_id")
@@ -89,6 +82,22 @@ def training_frames(
     expected = expected_rows(counted, begun, lake, config, days, train_days)
     query_items = as_rows_of_items(lists, items)
     return ExportFrames(keep(_shaped(rows, segments)), items, queries, histories, query_items, segments, expected)
+
+
+def _pairs(
+    counted: DataFrame, begun: DataFrame, lake: Lake, config: EtlConfig, days: DateRange, train_days: Sequence[str]
+) -> DataFrame:
+    """Labelled pairs, those of the training days sampled, and the negatives that were drawn."""
+    pairs = sampled(labelled_pairs(counted, config), train_days, config.export)
+    negatives = draw_negatives(counted, begun, lake, config, days)
+    return pairs if negatives is None else pairs.unionByName(negative_pairs(negatives, config))
+
+
+def _described(shown: Iterable[DataFrame], catalogue: DataFrame | None, config: EtlConfig) -> DataFrame:
+    """Every version of every item that some of ``shown`` has."""
+    references = reduce(DataFrame.unionByName, (frame.select("item_id", VERSION) for frame in shown))
+    items = config.items
+    return described_items(references, catalogue, items.categories, items.numerics, items.dense)
 
 
 def _indexed(frame: DataFrame, name: str, *key: str) -> DataFrame:
