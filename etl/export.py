@@ -23,14 +23,16 @@ from etl.cross import cross_names
 from etl.lake import Lake
 from etl.maturity import require_mature
 from etl.negatives import require_catalogue
-from etl.plan import require_current
+from etl.plan import require_current, require_source
 from etl.quality.drift import check_drift, drift_of
 from etl.quality.export import check_export
 from etl.quality.statistics import summarize
+from etl.query_history import LIST
+from etl.query_items import can_rank
 from etl.sources.errors import InputError
 from etl.training_frames import ExportFrames, training_frames
 
-_SOURCES = (c.EVENTS, c.INTERACTIONS, c.INTERACTIONS_DAILY, c.QUERIES_DAILY, c.ITEMS)
+_SOURCES = (c.EVENTS, c.INTERACTIONS, c.INTERACTIONS_DAILY, c.QUERIES_DAILY, c.QUERY_ITEMS, c.ITEMS)
 
 # Readers load whole shards; a day above this is cut by a hash of its requests.
 _ROWS_PER_SHARD = 2_000_000
@@ -74,7 +76,10 @@ def export_training_data(
     earlier = _Baseline(baseline, m.read_manifest(baseline)) if baseline else None
     splits = split_days(days, config)
     require_mature(lake, days, config.export.label_window_days)
-    require_current(lake, config, c.INTERACTIONS, days.shift(-1 - config.interactions.lag_days))
+    seen = days.shift(-1 - config.interactions.lag_days)
+    require_current(lake, config, c.INTERACTIONS, seen)
+    if can_rank(config):
+        require_source(lake, c.QUERY_ITEMS, seen)
     _require_catalogue(lake, days, config.interactions.lag_days)
     require_catalogue(lake, config, days)
     oracle = lake.spark.read.parquet(truth) if truth else None
@@ -159,6 +164,7 @@ def _write(
         items=_write_table(frames.items, "item", m.ITEMS, out / m.ITEMS_FILE),
         queries=_write_table(queries, "query", m.QUERIES, out / m.QUERIES_FILE),
         users=_write_table(frames.histories, "user", m.HISTORIES, out / m.HISTORIES_FILE),
+        query_items=_write_table(frames.query_items, LIST, m.QUERY_ITEMS, out / m.QUERY_ITEMS_FILE),
         positives=_positives(frames.rows, config),
         sources={table: lake.version(table) for table in _SOURCES if table in lake.pinned},
         config_hash=digest(config),

@@ -5,8 +5,7 @@ from pyspark.sql import functions as F
 
 from etl.config import EtlConfig
 from etl.contract import columns as c
-
-MOST = 20
+from etl.contract.manifest import QUERY_ITEMS_LENGTH
 
 
 def can_rank(config: EtlConfig) -> bool:
@@ -14,7 +13,7 @@ def can_rank(config: EtlConfig) -> bool:
 
 
 def best_items(interactions: DataFrame, config: EtlConfig) -> DataFrame:
-    """(ds, query_key) -> ``items``, array<string>: at most 20 that were engaged with, best first.
+    """(ds, query_key) -> ``items``, array<string>: at most QUERY_ITEMS_LENGTH that were engaged with, best first.
 
     Best: the most decayed engagement under (all, ''), as for ``top_items_per_query``; ties by item_id.
     """
@@ -26,6 +25,5 @@ def best_items(interactions: DataFrame, config: EtlConfig) -> DataFrame:
     ranked = everyone.groupBy("ds", "query_key").agg(
         F.array_sort(F.collect_list(F.struct((-engagement).alias("rank"), "item_id"))).alias("ranked")
     )
-    return ranked.select(
-        "ds", "query_key", F.slice(F.transform("ranked", lambda one: one["item_id"]), 1, MOST).alias("items")
-    )
+    items = F.slice(F.transform("ranked", lambda one: one["item_id"]), 1, QUERY_ITEMS_LENGTH)
+    return ranked.select("ds", "query_key", items.alias("items"))

@@ -1,7 +1,8 @@
-"""The four parts of an export as DataFrames: rows, items, queries and user histories, joined point in time."""
+"""The parts of an export as DataFrames: rows, items, queries, and what users and queries did, joined point in time."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
@@ -18,6 +19,7 @@ from etl.item_versions import VERSION, described_items, version_of
 from etl.lake import Lake
 from etl.maturity import counted_events, reach_days
 from etl.negatives import as_of, draw_negatives, negative_pairs
+from etl.query_history import as_rows_of_items, best_items_seen, entries_of, numbered, with_list
 from etl.query_windows import AS_OF
 from etl.row_counts import expected_rows
 from etl.sampling import sampled
@@ -29,12 +31,13 @@ _LONGEST_REQUEST_DAYS = 7
 
 @dataclass(frozen=True)
 class ExportFrames:
-    """The four parts of an export as DataFrames, ordered by their index where they have one."""
+    """The parts of an export as DataFrames, ordered by their index where they have one."""
 
     rows: DataFrame
     items: DataFrame
     queries: DataFrame
     histories: DataFrame
+    query_items: DataFrame
     segments: dict[str, tuple[str, ...]]
     expected_rows: int
 
@@ -42,7 +45,7 @@ class ExportFrames:
 def training_frames(
     lake: Lake, config: EtlConfig, days: DateRange, splits: Mapping[str, str], oracle: DataFrame | None, keep: Cached
 ) -> ExportFrames:
-    """Rows, items, queries and histories; reads only what the rows of ``days`` could know.
+    """The parts of the export; reads only what the rows of ``days`` could know.
 
     ``splits`` says which split each ds belongs to.
     """
@@ -57,31 +60,44 @@ def training_frames(
     located, actions = trimmed(keep(with_history_end(begun, actions)), actions, config.export.history_length)
     snapshots = lake.days_of(c.ITEMS)
     train_days = [ds for ds, split in splits.items() if split == TRAIN]
-    pairs = sampled(labelled_pairs(counted, config), train_days, config.export)
-    negatives = draw_negatives(counted, begun, lake, config, days)
-    if negatives is not None:
-        pairs = pairs.unionByName(negative_pairs(negatives, config))
+    pairs = _pairs(counted, begun, lake, config, days, train_days)
     rows = pairs.drop("ds", "acted").join(located, "request_id")
     rows = rows.withColumn(VERSION, version_of(F.col("ds"), snapshots, days, lag))
     rows = keep(rows.withColumn(AS_OF, as_of(lag)))
     actions = keep(actions.withColumn(VERSION, version_of(F.col("ds"), snapshots, reach, lag)))
 
-    references = rows.select("item_id", VERSION).unionByName(actions.select("item_id", VERSION))
-    catalogue = lake.read(c.ITEMS) if snapshots else None
-    settings = config.items
-    items = described_items(references, catalogue, settings.categories, settings.numerics, settings.dense)
+    seen = days.shift(-1 - lag)
+    lists = keep(numbered(best_items_seen(lake, config, rows, seen)))
+
+    items = _described((rows, actions, entries_of(lists)), lake.read(c.ITEMS) if snapshots else None, config)
     items = keep(_indexed(items, "item", "item_id", VERSION))
     queries = _indexed(rows.select("query_key").distinct(), "query", "query_key")
     users = _indexed(begun.select("user_id").distinct(), "user", "user_id")
     histories = _histories(actions, items, users, config)
     segments = {name: _segment_values(rows, name) for name in config.events.segments}
-    seen = days.shift(-1 - lag)
     backoff = backoff_of(lake, seen, config) if needs_backoff(config) else None
     rows = with_cross(rows, lake.read(c.INTERACTIONS, seen), config, backoff)
     rows = rows.join(items.select("item", "item_id", VERSION), ["item_id", VERSION]).join(queries, "query_key")
-    rows = _with_oracle(rows.join(users, "user_id"), oracle)
+    rows = _with_oracle(with_list(rows.join(users, "user_id"), lists), oracle)
     expected = expected_rows(counted, begun, lake, config, days, train_days)
-    return ExportFrames(keep(_shaped(rows, segments)), items, queries, histories, segments, expected)
+    query_items = as_rows_of_items(lists, items)
+    return ExportFrames(keep(_shaped(rows, segments)), items, queries, histories, query_items, segments, expected)
+
+
+def _pairs(
+    counted: DataFrame, begun: DataFrame, lake: Lake, config: EtlConfig, days: DateRange, train_days: Sequence[str]
+) -> DataFrame:
+    """Labelled pairs, those of the training days sampled, and the negatives that were drawn."""
+    pairs = sampled(labelled_pairs(counted, config), train_days, config.export)
+    negatives = draw_negatives(counted, begun, lake, config, days)
+    return pairs if negatives is None else pairs.unionByName(negative_pairs(negatives, config))
+
+
+def _described(shown: Iterable[DataFrame], catalogue: DataFrame | None, config: EtlConfig) -> DataFrame:
+    """Every version of every item that some of ``shown`` has."""
+    references = reduce(DataFrame.unionByName, (frame.select("item_id", VERSION) for frame in shown))
+    items = config.items
+    return described_items(references, catalogue, items.categories, items.numerics, items.dense)
 
 
 def _indexed(frame: DataFrame, name: str, *key: str) -> DataFrame:
@@ -131,6 +147,7 @@ def _shaped(rows: DataFrame, segments: dict[str, tuple[str, ...]]) -> DataFrame:
         "item",
         "user",
         "history_end",
+        "query_items",
         "position",
         F.array(*known).cast("array<int>").alias("segments"),
         "labels",

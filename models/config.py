@@ -9,6 +9,7 @@ from models.model_configs import (
     FitConfig,
     FscdConfig,
     HitConfig,
+    InteractRankConfig,
     IntTowerConfig,
     RankTowerConfig,
 )
@@ -107,6 +108,8 @@ class TrainConfig:
     """Steps between two checkpoints within an epoch; each epoch ends with one."""
     tensorboard: bool = True
     """Write the figures as TensorBoard files to {models_root}/tensorboard/{model}."""
+    interactrank: InteractRankConfig = field(default_factory=InteractRankConfig)
+    """Of the model interactrank only."""
     fit: FitConfig = field(default_factory=FitConfig)
     """Of the models fit and interactrank_fit only."""
     inttower: IntTowerConfig = field(default_factory=IntTowerConfig)

@@ -1,7 +1,7 @@
 """What every model obeys: the arrays it is given and the three functions it offers.
 
 Letters in shapes: R requests, N distinct items, P (request, item) pairs, H heads, D vector width, T text features,
-K categories, S segments, L history entries, C cross features.
+K categories, S segments, L history entries, B best items of a query, C cross features.
 """
 
 import dataclasses
@@ -51,9 +51,9 @@ class ItemFeatures(FeatureTable):
 
 @dataclass(frozen=True)
 class QueryFeatures(FeatureTable):
-    """All that a query tower sees: the query, the segments of its user, the user's last actions (latest first).
+    """All that a query tower sees: the query and its best items, its user's segments and last actions (latest first).
 
-    History entries are self-contained: the id and category buckets of their items, not item rows.
+    Listed items are self-contained: the id and category buckets of their items, not item rows.
     """
 
     text: Tensor  # (R, T) int32: as in ItemFeatures, from the same buckets
@@ -63,6 +63,8 @@ class QueryFeatures(FeatureTable):
     history_categories: Tensor  # (R, L, K) int32
     history_action: Tensor  # (R, L) int32: 1 + index into FeatureSpec.actions, 0 is padding
     history_age: Tensor  # (R, L) int32: age bucket (see hashing.age_buckets), 0 is padding
+    top_item: Tensor  # (R, B) int32: hash buckets of the query's best items, best first; 0 is padding
+    top_categories: Tensor  # (R, B, K) int32
 
 
 @dataclass(frozen=True)

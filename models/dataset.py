@@ -18,6 +18,8 @@ from etl.contract.manifest import (
     ITEMS_FILE,
     QUERIES,
     QUERIES_FILE,
+    QUERY_ITEMS,
+    QUERY_ITEMS_FILE,
     ROWS,
     Manifest,
     read_manifest,
@@ -25,7 +27,7 @@ from etl.contract.manifest import (
 from models.arrow_tables import list_views, matrix_view, open_table, vectors
 from models.checks import check_range, check_width
 from models.errors import ExportError
-from models.histories import Histories
+from models.histories import Histories, QueryItems
 from models.split_arrays import split_arrays
 from models.split_decoder import read_blocks
 
@@ -43,6 +45,7 @@ class Rows:
     query: npt.NDArray[np.int32]  # (R,)
     user: npt.NDArray[np.int32]  # (R,)
     history_end: npt.NDArray[np.int32]  # (R,)
+    query_items: npt.NDArray[np.int32]  # (R,) -1 for none
     ts: npt.NDArray[np.int64]  # (R,) epoch seconds
     segments: npt.NDArray[np.int32]  # (R, S)
     item: npt.NDArray[np.int32]  # (n,)
@@ -114,6 +117,14 @@ class Export:
             if not np.array_equal(views[name][0], offsets):
                 raise ExportError(f"{HISTORIES_FILE}: lists of 'items' and '{name}' differ in length. Export again.")
         return Histories(offsets=offsets, **{name: values for name, (_, values) in views.items()})
+
+    @cached_property
+    def query_items(self) -> QueryItems:
+        """Views of the file; no lists where the export knows nothing of queries."""
+        if not self.manifest.query_items:
+            return QueryItems(np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int32))
+        table = open_table(self.directory / QUERY_ITEMS_FILE, QUERY_ITEMS, self.manifest.query_items)
+        return QueryItems(*list_views(QUERY_ITEMS_FILE, table, "items"))
 
     def split(self, name: str) -> Rows:
         """The rows of a split; ExportError if it has none."""

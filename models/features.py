@@ -140,9 +140,10 @@ class FeatureSpec:
         query_id: npt.NDArray[np.int32],
         segments: npt.NDArray[np.int32],
         history: HistoryRows,
+        best: npt.NDArray[np.int32],
         items: ItemFeatures,
     ) -> QueryFeatures:
-        """Features of R requests; the history's item rows are looked up in ``items``.
+        """Features of R requests; item rows of history and ``best`` (R, B), -1 for none, are looked up in ``items``.
 
         ``text`` (R, T) and ``query_id`` (R,) come from ``query_text`` and ``query_ids``, ``segments`` is (R, S).
         Raises FeatureContractError for widths, segment values or actions other than the model's, ExportError for a
@@ -150,22 +151,22 @@ class FeatureSpec:
         """
         self._check_query_side(query_id, text, segments, history)
         check_range("histories", "items", history.items[history.valid], max(len(items), 1))
+        check_range("query_items", "items", best[best >= 0], max(len(items), 1))
         seen = torch.from_numpy(history.valid)  # (R, L)
-        rows = torch.from_numpy(history.items.astype(np.int64))
         zero = torch.zeros((), dtype=torch.int32)
-        if len(items):
-            item, kinds = items.item_id[rows], items.categories[rows]  # (R, L), (R, L, K)
-        else:
-            item, kinds = torch.zeros_like(rows, dtype=torch.int32), zero.expand(*rows.shape, len(self.categories))
+        item, kinds = _looked_up(items, np.where(history.valid, history.items, -1))  # (R, L), (R, L, K)
+        top_item, top_kinds = _looked_up(items, best)  # (R, B), (R, B, K)
         ages = torch.from_numpy(age_buckets(history.age_seconds))
         return QueryFeatures(
             text=torch.from_numpy(text),
             query_id=torch.from_numpy(query_id),
             segments=torch.from_numpy(segments),
-            history_item=torch.where(seen, item, zero),
-            history_categories=torch.where(seen.unsqueeze(-1), kinds, zero),
+            history_item=item,
+            history_categories=kinds,
             history_action=torch.where(seen, torch.from_numpy(history.actions.astype(np.int32)) + 1, zero),
             history_age=torch.where(seen, ages, zero),
+            top_item=top_item,
+            top_categories=top_kinds,
         )
 
     def _check_query_side(
@@ -191,3 +192,12 @@ class FeatureSpec:
 
     def query_ids(self, query_keys: Sequence[str]) -> npt.NDArray[np.int32]:
         return bucket_ids(query_keys, self.id_buckets)
+
+
+def _looked_up(items: ItemFeatures, rows: npt.NDArray[np.int32]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Id (R, L) and category buckets (R, L, K) of item rows (R, L), 0 where the row is -1."""
+    known = torch.from_numpy(rows >= 0)
+    if not len(items):
+        return known.int(), known.int().unsqueeze(-1).expand(*rows.shape, items.categories.shape[1])
+    at = torch.from_numpy(np.maximum(rows, 0).astype(np.int64))
+    return torch.where(known, items.item_id[at], 0), torch.where(known.unsqueeze(-1), items.categories[at], 0)

@@ -1,4 +1,4 @@
-"""What users did, stored once per user; a request gathers the last entries of a prefix."""
+"""Lists that many requests share, stored once: what users did, and the best items of queries."""
 
 from dataclasses import dataclass
 
@@ -40,3 +40,22 @@ class Histories:
             age_seconds=np.where(valid, ts[:, None] - self.ts[at], 0),
             valid=valid,
         )
+
+
+@dataclass(frozen=True)
+class QueryItems:
+    """Ragged lists of item rows, best first: list n owns entries offsets[n] .. offsets[n+1]-1."""
+
+    offsets: npt.NDArray[np.int64]  # (lists + 1,)
+    items: npt.NDArray[np.int32]  # (entries,)
+
+    def first(self, lists: npt.NDArray[np.int32], length: int) -> npt.NDArray[np.int32]:
+        """The first ``length`` item rows (R, length) of lists (R,), -1 where there are no more or the list is -1."""
+        if not len(self.items):
+            return np.full((len(lists), length), -1, dtype=np.int32)
+        known = np.maximum(lists, 0)
+        sizes = np.where(lists >= 0, self.offsets[known + 1] - self.offsets[known], 0)
+        place = np.arange(length)
+        valid = place[None, :] < sizes[:, None]
+        at = np.where(valid, self.offsets[known][:, None] + place[None, :], 0)
+        return np.where(valid, self.items[at], -1).astype(np.int32)

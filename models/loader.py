@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
+from etl.contract.manifest import QUERY_ITEMS_LENGTH
 from models.contract import Batch, ItemFeatures, QueryFeatures
 from models.dataset import Export, Rows
 from models.features import FeatureSpec
@@ -43,8 +44,11 @@ class FeatureTables:
         segments = np.zeros((len(requests), len(self.segment_maps)), dtype=np.int32)
         for index, known in enumerate(self.segment_maps):
             segments[:, index] = known[rows.segments[requests, index]]
+        best = self.export.query_items.first(rows.query_items[requests], QUERY_ITEMS_LENGTH)
         query = rows.query[requests]
-        return self.spec.query_features(self.query_text[query], self.query_id[query], segments, history, self.items)
+        return self.spec.query_features(
+            self.query_text[query], self.query_id[query], segments, history, best, self.items
+        )
 
 
 class RequestLoader:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -117,7 +118,7 @@ def read_card(directory: Path) -> ModelCard:
 def load(directory: Path) -> LoadedModel:
     """Open a model directory."""
     card = read_card(directory)
-    empty = NumericStatistics((0.0,) * len(card.spec.numerics), (1.0,) * len(card.spec.numerics))
+    empty = NumericStatistics.fit(torch.empty(0, len(card.spec.numerics)))
     model = get_model(card.name)(card.spec, card.config, card.scaling, empty)
     path = directory / WEIGHTS
     try:

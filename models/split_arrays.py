@@ -30,7 +30,7 @@ Array = npt.NDArray[Any]
 
 FOLDER = "arrays"
 _INDEX = "index.json"
-_FORMAT = 1
+_FORMAT = 2
 
 
 def split_arrays(

@@ -18,13 +18,14 @@ Array = npt.NDArray[Any]
 Columns = dict[str, Array]
 
 #: What all rows of a request share; kept once per request.
-_REQUEST_LEVEL = ("query", "user", "history_end", "ts", "segments")
+_REQUEST_LEVEL = ("query", "user", "history_end", "query_items", "ts", "segments")
 _BY_REQUEST = ("request", *_REQUEST_LEVEL)
 _KINDS = {
     "request": np.int64,
     "query": np.int32,
     "user": np.int32,
     "history_end": np.int32,
+    "query_items": np.int32,
     "ts": np.int64,
     "segments": np.int32,
     "item": np.int32,
@@ -47,7 +48,7 @@ def decode_split(
     for shard in manifest.shards:
         if shard.split != split or not shard.rows:
             continue
-        for batch in read_blocks(directory, shard, {name: ROWS[name] for name in _KINDS}):
+        for batch in read_blocks(directory, shard, {name: ROWS[name] for name in _stored(manifest)}):
             columns = _checked(shard.path, batch, manifest)
             begins, last = _begins(split, columns, last)
             _check_history(split, columns, history_lengths)
@@ -108,6 +109,10 @@ def read_blocks(directory: Path, shard: Shard, columns: Mapping[str, str]) -> It
         raise ExportError(f"{path} cannot be read ({error}). Export again.") from error
 
 
+def _stored(manifest: Manifest) -> list[str]:
+    return [name for name in _KINDS if name != "query_items" or manifest.query_items]
+
+
 def _widths(manifest: Manifest) -> dict[str, int]:
     return {"segments": len(manifest.segments), "labels": len(manifest.heads), "cross": len(manifest.cross)}
 
@@ -115,7 +120,7 @@ def _widths(manifest: Manifest) -> dict[str, int]:
 def _checked(path: str, batch: pa.RecordBatch, manifest: Manifest) -> Columns:
     columns: Columns = {}
     widths = _widths(manifest)
-    for name in _KINDS:
+    for name in _stored(manifest):
         column = batch.column(name)
         if name in widths:
             columns[name] = _matrix(path, column, name, widths[name])
@@ -123,6 +128,10 @@ def _checked(path: str, batch: pa.RecordBatch, manifest: Manifest) -> Columns:
             raise ExportError(f"{path}: column '{name}' holds nulls. Export again.")
         else:
             columns[name] = column.to_numpy(zero_copy_only=False)
+    if "query_items" not in columns:
+        columns["query_items"] = np.full(len(batch), -1, dtype=np.int32)
+    lists = columns["query_items"]
+    check_range(path, "query_items", lists[lists != -1], manifest.query_items)
     check_range(path, "query", columns["query"], manifest.queries)
     check_range(path, "item", columns["item"], manifest.items)
     check_range(path, "user", columns["user"], manifest.users)

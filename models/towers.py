@@ -14,6 +14,9 @@ from models.config import TrainConfig
 from models.contract import ItemFeatures, QueryFeatures
 from models.features import FeatureSpec
 from models.hashing import AGE_BUCKETS
+from models.masknet import MaskNet
+from models.model_configs import InteractRankConfig
+from models.numerics import FormStatistics, NumericMixture
 
 
 class Tables(nn.Module):
@@ -49,14 +52,19 @@ class Tables(nn.Module):
 
 
 class Tower(nn.Module):
-    """[Linear -> ReLU -> LayerNorm -> dropout] then Linear, plus the text vector, each block of D at length 1.
+    """LayerNorm, then [Linear -> ReLU -> LayerNorm -> dropout], Linear, plus the text vector, each D at length 1.
+
+    With ``masks``, a parallel MaskNet stands between the first norm and the layers.
 
     The text vector passes by the layers: an untrained tower already matches words, and training starts from there.
     """
 
-    def __init__(self, width: int, config: TrainConfig, heads: int):
+    def __init__(self, width: int, config: TrainConfig, heads: int, masks: InteractRankConfig | None = None):
         super().__init__()
         layers: list[nn.Module] = [nn.LayerNorm(width)]
+        if masks is not None and masks.blocks:
+            layers.append(MaskNet(width, masks, config.dropout))
+            width = masks.blocks * masks.block_width
         for hidden in config.hidden:
             layers += [nn.Linear(width, hidden), nn.ReLU(), nn.LayerNorm(hidden), nn.Dropout(config.dropout)]
             width = hidden
@@ -93,9 +101,9 @@ class QueryInputs(nn.Module):
 class QueryTower(QueryInputs):
     """Query text and id, the user's segments and whatever else the model knows of the user -> (R, H*D)."""
 
-    def __init__(self, spec: FeatureSpec, config: TrainConfig, extra: int = 0):
+    def __init__(self, spec: FeatureSpec, config: TrainConfig, extra: int = 0, masks: InteractRankConfig | None = None):
         super().__init__(spec, config, extra)
-        self.tower = Tower(self.width, config, len(spec.heads))
+        self.tower = Tower(self.width, config, len(spec.heads), masks)
 
     def forward(self, tables: Tables, queries: QueryFeatures, *extra: Tensor) -> Tensor:
         q: Tensor = self.tower(*self.inputs(tables, queries, *extra))
@@ -108,6 +116,8 @@ class NumericStatistics:
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    forms: FormStatistics
+    """What the mixture of several forms needs to know."""
 
     @classmethod
     def fit(cls, numerics: Tensor) -> "NumericStatistics":
@@ -117,7 +127,8 @@ class NumericStatistics:
         count = seen.sum(0).clamp(min=1)
         mean = torch.where(seen, curve, 0.0).sum(0) / count
         std = (torch.where(seen, curve - mean, 0.0).square().sum(0) / count).sqrt()
-        return cls(tuple(mean.tolist()), tuple(torch.where(std > 1e-6, std, 1.0).tolist()))
+        std = torch.where(std > 1e-6, std, 1.0)
+        return cls(tuple(mean.tolist()), tuple(std.tolist()), FormStatistics.fit(numerics))
 
 
 def signed_log(x: Tensor) -> Tensor:
@@ -127,27 +138,26 @@ def signed_log(x: Tensor) -> Tensor:
 class ItemTower(nn.Module):
     """Item text, id, categories, numerics and dense vectors -> (N, D)."""
 
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, spec: FeatureSpec, config: TrainConfig, numerics: NumericStatistics):
+    def __init__(
+        self,
+        spec: FeatureSpec,
+        config: TrainConfig,
+        numerics: NumericStatistics,
+        masks: InteractRankConfig | None = None,
+    ):
         super().__init__()
-        self.register_buffer("mean", torch.tensor(numerics.mean, dtype=torch.float32))
-        self.register_buffer("std", torch.tensor(numerics.std, dtype=torch.float32))
+        self.numerics = NumericMixture(numerics.forms)
         self.dense_norm = nn.LayerNorm(spec.dense_width) if spec.dense_width else nn.Identity()
         width = config.dim + config.id_dim + config.category_dim * len(spec.categories)
-        self.tower = Tower(width + 2 * len(spec.numerics) + spec.dense_width, config, 1)
+        self.tower = Tower(width + self.numerics.width + spec.dense_width, config, 1, masks)
 
     def forward(self, tables: Tables, items: ItemFeatures) -> Tensor:
         text = tables.texts(items.text)
-        scaled = (signed_log(items.numerics) - self.mean) / self.std
-        unknown = scaled.isnan()
         parts = [
             text,
             tables.item_id(tables.hide(items.item_id)),
             tables.kinds(items.categories),
-            torch.where(unknown, 0.0, scaled),
-            unknown.float(),
+            self.numerics(items.numerics),
             self.dense_norm(items.dense),
         ]
         v: Tensor = self.tower(torch.cat(parts, dim=-1), text)

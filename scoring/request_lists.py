@@ -1,4 +1,4 @@
-"""Candidate sets as scoring requests: one row each, with item rows, folded cross scores and the user's history."""
+"""Candidate sets as scoring requests: one row each, with item rows, folded cross scores and the query side's lists."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ def scoring_pairs(candidates: DataFrame, item_rows: DataFrame) -> DataFrame:
 
 def scoring_requests(
     candidates: DataFrame, pairs: DataFrame, interactions: DataFrame, fusion: Fusion, spec: FeatureSpec,
-    histories: DataFrame, rates: Rates | None,
+    histories: DataFrame, best: DataFrame, rates: Rates | None,
 ) -> DataFrame:  # fmt: skip
     """One row per request of ``candidates``, also of those without a known item; lists are in the order of item_id."""
     known = pairs.where("item_row IS NOT NULL")
@@ -30,6 +30,7 @@ def scoring_requests(
     lists = scored.groupBy("request_id").agg(F.array_sort(F.collect_list(entry)).alias("entries"))
     values = [F.coalesce(F.col("segments")[name], F.lit("")) for name in spec.segments]
     joined = candidates.join(lists, "request_id", "left").join(histories, "user_id", "left")
+    joined = joined.join(best, "query_key", "left")
     return joined.select(
         "ds", "request_id", "query_key", "user_id", "segments",
         F.array(*values).cast("array<string>").alias("segment_values"),
@@ -39,6 +40,7 @@ def scoring_requests(
         _list("history", "item_row", "int").alias("history_rows"),
         _list("history", "action", "tinyint").alias("history_actions"),
         _list("history", "age", "bigint").alias("history_ages"),
+        _list("best", "item_row", "int").alias("best_rows"),
     )  # fmt: skip
 
 
@@ -62,6 +64,13 @@ def recent_actions(events: DataFrame, users: DataFrame, item_rows: DataFrame, ac
     known = acted.join(F.broadcast(item_rows), "item_id")
     grouped = known.groupBy("user_id").agg(F.array_sort(F.collect_list(entry)).alias("all"))
     return grouped.select("user_id", F.slice("all", 1, length).alias("history"))
+
+
+def best_items_of(lists: DataFrame, item_rows: DataFrame) -> DataFrame:
+    """(query_key) -> ``best``: the items of ``query_items`` of one day, best first, but for those without a row."""
+    entries = lists.select("query_key", F.posexplode("items").alias("place", "item_id"))
+    known = entries.join(F.broadcast(item_rows), "item_id")
+    return known.groupBy("query_key").agg(F.array_sort(F.collect_list(F.struct("place", "item_row"))).alias("best"))
 
 
 def _list(column: str, field: str, kind: str) -> Column:

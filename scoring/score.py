@@ -19,6 +19,7 @@ from etl.errors import MissingDataError
 from etl.item_versions import VERSION, described_items
 from etl.lake import Lake
 from etl.plan import require_current
+from etl.query_items import can_rank
 from etl.query_windows import AS_OF
 from etl.runs import Run
 from etl.write import Output, replace_partitions
@@ -28,7 +29,7 @@ from scoring.config import PrerankConfig
 from scoring.embed import BUCKETS, VECTORS, embed_items, open_model, shipped_matrix, write_matrix
 from scoring.errors import ScoringError
 from scoring.folded import Rates
-from scoring.request_lists import recent_actions, scoring_pairs, scoring_requests
+from scoring.request_lists import best_items_of, recent_actions, scoring_pairs, scoring_requests
 from scoring.worker import Requests, rank
 
 _KEPT = ("ds", "request_id", "query_key", "user_id", "segments")
@@ -130,7 +131,15 @@ def _requests(
     histories = recent_actions(lake.read(c.EVENTS, reach), candidates, item_rows, spec.actions, ds, spec.history_length)
     interactions, fusion = lake.read(c.INTERACTIONS, DateRange(as_of, as_of)), loaded.model.fusion()
     rates = _rates(lake, config, as_of, fusion.terms(), pairs)
-    return scoring_requests(candidates, pairs, interactions, fusion, spec, histories, rates)
+    best = _best_items(lake, config, as_of, item_rows)
+    return scoring_requests(candidates, pairs, interactions, fusion, spec, histories, best, rates)
+
+
+def _best_items(lake: Lake, config: PrerankConfig, as_of: str, item_rows: DataFrame) -> DataFrame:
+    if can_rank(config):
+        return best_items_of(lake.read(c.QUERY_ITEMS, DateRange(as_of, as_of)), item_rows)
+    nothing = item_rows.where(F.lit(False)).select(F.lit("").alias("query_key"), F.array("item_id").alias("items"))
+    return best_items_of(nothing, item_rows)
 
 
 def _rates(lake: Lake, config: PrerankConfig, as_of: str, terms: Sequence[Term], pairs: DataFrame) -> Rates | None:

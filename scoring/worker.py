@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
+from etl.contract.manifest import QUERY_ITEMS_LENGTH
 from models.contract import QueryFeatures
 from models.features import FeatureSpec, HistoryRows
 from models.fusion import LinearFusionRanker
@@ -25,7 +26,7 @@ class Requests:
     """R requests as Arrow delivers them; lists are per request.
 
     ``item_rows`` index the item matrix, ``cross`` is the fusion's part of each pair, ``history_*`` are the user's last
-    actions, latest first.
+    actions, latest first, ``best_rows`` the query's best items, best first.
     """
 
     batch: pa.RecordBatch
@@ -70,6 +71,7 @@ def query_features(requests: Requests, spec: FeatureSpec, matrix: ItemMatrix) ->
         query_id=spec.query_ids(keys),
         segments=segments.reshape(len(keys), len(known)).astype(np.int32),
         history=_history(requests, spec.history_length),
+        best=_best(requests, QUERY_ITEMS_LENGTH),
         items=item_table(matrix.buckets),
     )
 
@@ -84,4 +86,12 @@ def _history(requests: Requests, length: int) -> HistoryRows:
         size = min(len(item), length)
         rows.items[number, :size], rows.actions[number, :size] = item[:size], action[:size]
         rows.age_seconds[number, :size], rows.valid[number, :size] = age[:size], True
+    return rows
+
+
+def _best(requests: Requests, length: int) -> npt.NDArray[np.int32]:
+    lists = requests.lists("best_rows")
+    rows = np.full((len(lists), length), -1, dtype=np.int32)
+    for number, items in enumerate(lists):
+        rows[number, : len(items)] = items[:length]
     return rows

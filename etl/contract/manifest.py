@@ -7,7 +7,10 @@ Layout of an export directory::
     items.arrow             one row per item version; its row number is the row's `item` and a history's items
     queries.arrow           one row per query_key; its row number is the row's `query`
     histories.arrow         one row per user; its row number is the row's `user`
+    query_items.arrow       one row per query and day; its row number is the row's `query_items`
     arrays/train/ ...       not part of the export: the shards of a split as arrays, which a reader made for itself
+
+Where ``Manifest.query_items`` is 0 nothing is known of queries: then no reader looks at the last file or its column.
 
 The Arrow files are uncompressed IPC files of one record batch without nulls: mapped into memory, every column is an
 array (a list column two: offsets and values) that takes no memory of its own.
@@ -32,7 +35,11 @@ from etl.contract.statistics import FeatureStatistics
 
 FILE = "manifest.json"
 ITEMS_FILE, QUERIES_FILE, HISTORIES_FILE = "items.arrow", "queries.arrow", "histories.arrow"
-FORMAT_VERSION = 2
+QUERY_ITEMS_FILE = "query_items.arrow"
+FORMAT_VERSION = 3
+
+#: Items in the list of a query, at most.
+QUERY_ITEMS_LENGTH = 20
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLITS = (TRAIN, VALIDATION, TEST)
@@ -46,6 +53,7 @@ ROWS = {
     "item": "int32",
     "user": "int32",
     "history_end": "int32",
+    "query_items": "int32",  # -1: the query had no engagement yet
     "position": "int32",  # where the item was shown, -1 unknown; never a feature
     "segments": "list<int32>",
     "labels": "list<int8>",
@@ -65,7 +73,9 @@ QUERIES = {"query_key": "large_string", "text": "large_string"}
 #: Entries in time order; actions index Manifest.actions, ts are epoch seconds. Offsets have 64 bits: all users' entries
 #: may be more than 2^31.
 HISTORIES = {"items": "large_list<int32>", "actions": "large_list<int8>", "ts": "large_list<int64>"}
-SCHEMA = {"rows": ROWS, "items": ITEMS, "queries": QUERIES, "histories": HISTORIES}
+#: The items that a query did best with as of the day that its row sees, best first.
+QUERY_ITEMS = {"items": "large_list<int32>"}
+SCHEMA = {"rows": ROWS, "items": ITEMS, "queries": QUERIES, "histories": HISTORIES, "query_items": QUERY_ITEMS}
 
 
 @dataclass(frozen=True)
@@ -134,6 +144,8 @@ class Manifest:
     drift: dict[str, float] = dataclasses.field(default_factory=dict)
     """PSI of every feature that the baseline knows too."""
     label_definition: LabelDefinition = LabelDefinition()
+    query_items: int = 0
+    """Lists of queries' best items."""
     schema: dict[str, dict[str, str]] = dataclasses.field(default_factory=lambda: SCHEMA)
     """Columns and their Arrow types, by part."""
     format_version: int = FORMAT_VERSION

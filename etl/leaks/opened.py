@@ -12,7 +12,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import ipc
 
-from etl.contract.manifest import HISTORIES_FILE, ITEMS_FILE, QUERIES, QUERIES_FILE, Manifest, read_manifest
+from etl.contract.manifest import (
+    HISTORIES_FILE,
+    ITEMS_FILE,
+    QUERIES,
+    QUERIES_FILE,
+    QUERY_ITEMS_FILE,
+    Manifest,
+    read_manifest,
+)
 from etl.kernels.codes import Ints
 
 HISTORY = "history"
@@ -20,7 +28,7 @@ HISTORY = "history"
 Entry: TypeAlias = tuple[Any, ...]
 """One action of a history: the item_id, all that its version says of it, the action, its epoch seconds."""
 
-_ROW_COLUMNS = ["request", "query", "item", "user", "history_end", "segments", "labels", "cross"]
+_ROW_COLUMNS = ["request", "query", "item", "user", "history_end", "query_items", "segments", "labels", "cross"]
 
 
 @dataclass(frozen=True)
@@ -59,11 +67,11 @@ class Opened:
         return self.histories.seen(int(self.user[row]), int(self.history_end[row]))
 
 
-def tables_of(directory: Path) -> tuple[pa.Table, pa.Table, pa.Table]:
-    """The items, queries and histories of an export: the one place that knows how they are stored."""
-    files = (ITEMS_FILE, QUERIES_FILE, HISTORIES_FILE)
-    items, queries, histories = (ipc.open_file(pa.memory_map(str(directory / file))).read_all() for file in files)
-    return items, queries, histories
+def tables_of(directory: Path) -> tuple[pa.Table, pa.Table, pa.Table, pa.Table]:
+    """The items, queries, histories and query_items of an export: the one place that knows how they are stored."""
+    files = (ITEMS_FILE, QUERIES_FILE, HISTORIES_FILE, QUERY_ITEMS_FILE)
+    items, queries, *lists = (ipc.open_file(pa.memory_map(str(directory / file))).read_all() for file in files)
+    return items, queries, lists[0], lists[1]
 
 
 def opened(directory: Path) -> Opened:
@@ -71,12 +79,15 @@ def opened(directory: Path) -> Opened:
     manifest = read_manifest(directory)
     shards = [pq.read_table(directory / s.path, columns=_ROW_COLUMNS, partitioning=None) for s in manifest.shards]
     rows = pa.concat_tables(shards)
-    items, queries, entries = tables_of(directory)
+    items, queries, entries, best = tables_of(directory)
     indices = ("item", "query", "user", "history_end")
     item, query, user, end = (rows[name].to_numpy().astype(np.int64) for name in indices)
     described = _described(items, manifest)
-    histories = Histories(*_entries(entries, items, described, manifest))
+    # An entry stands for a version of its item: everything that the version says belongs to the list.
+    versions = list(zip(items["item_id"].to_pylist(), *(values.tolist() for values in described.values()), strict=True))
+    histories = Histories(*_entries(entries, versions, manifest))
     features: dict[str, npt.NDArray[Any]] = {f"query.{name}": _objects(queries[name])[query] for name in QUERIES}
+    features["query.items"] = _best_items(best, versions)[rows["query_items"].to_numpy()]
     features |= {f"item.{name}": values[item] for name, values in described.items()}
     features |= _segments(rows, manifest)
     features["history.length"] = end
@@ -107,14 +118,16 @@ def _segments(rows: pa.Table, manifest: Manifest) -> dict[str, npt.NDArray[Any]]
     }
 
 
-def _entries(
-    histories: pa.Table, items: pa.Table, described: dict[str, npt.NDArray[Any]], manifest: Manifest
-) -> tuple[Ints, list[Entry]]:
+def _best_items(lists: pa.Table, versions: list[Entry]) -> npt.NDArray[np.object_]:
+    """(lists + 1,) each list with all that its item versions say, as text; under -1 the empty list."""
+    texts = [str([versions[item] for item in found]) for found in lists["items"].to_pylist()]
+    return np.array([*texts, "[]"], dtype=object)
+
+
+def _entries(histories: pa.Table, versions: list[Entry], manifest: Manifest) -> tuple[Ints, list[Entry]]:
     lists = histories["items"].combine_chunks()
     starts = np.concatenate([[0], np.cumsum(pc.list_value_length(lists).to_numpy())]).astype(np.int64)
     flat = {name: pc.list_flatten(histories[name]).to_pylist() for name in ("items", "actions", "ts")}
-    # An entry stands for a version of its item: everything that the version says belongs to the history.
-    versions = list(zip(items["item_id"].to_pylist(), *(values.tolist() for values in described.values()), strict=True))
     seen = zip(flat["items"], flat["actions"], flat["ts"], strict=True)
     return starts, [(*versions[item], manifest.actions[action], ts) for item, action, ts in seen]
 

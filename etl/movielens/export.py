@@ -104,6 +104,7 @@ def _rows(frame: Frame, days: npt.NDArray[np.datetime64], segments: dict[str, tu
         "item": frame.item,
         "user": rows.user,
         "history_end": frame.history_end,
+        "query_items": np.full(count, -1),
         "position": np.full(count, -1),
         "segments": _lists([indices(values, segments[name]) for name, values in frame.segments.items()], count),
         "labels": _lists([rows.label], count),

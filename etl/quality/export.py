@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from etl.arrow_files import open_arrow
 from etl.config import EtlConfig
-from etl.contract.manifest import HISTORIES_FILE, SPLITS, Manifest
+from etl.contract.manifest import HISTORIES_FILE, QUERY_ITEMS_FILE, SPLITS, Manifest
 from etl.quality.gate import gate
 from etl.quality.profiles import Profile
 from etl.quality.suites import EXPORT
@@ -43,7 +43,8 @@ def export_profile(directory: Path, manifest: Manifest, wanted: Collection[str],
         "rows": manifest.rows,
         "lost_rows": expected_rows - manifest.rows,
         "bad_histories": _strangers(histories, "items", manifest.items)
-        + _strangers(histories, "actions", len(manifest.actions)),
+        + _strangers(histories, "actions", len(manifest.actions))
+        + _strangers(open_arrow(directory / QUERY_ITEMS_FILE), "items", manifest.items),
     }
     return [*by_split, whole]
 

@@ -60,7 +60,9 @@ def _model() -> tuple[torch.nn.Module, FeatureSpec]:
     spec = FeatureSpec(
         ("engagement",), (1.0,), ("impression", "click"), segments={}, dense_width=0, **columns, **hashing, **limits
     )
-    return get_model("interactrank")(spec, config, CrossScaling((), (), (), ()), NumericStatistics((), ())).eval(), spec
+    return get_model("interactrank")(
+        spec, config, CrossScaling((), (), (), ()), NumericStatistics.fit(torch.empty(0, 0))
+    ).eval(), spec
 
 
 def _batch(rows: np.ndarray, cross: np.ndarray) -> pa.RecordBatch:
@@ -72,6 +74,7 @@ def _batch(rows: np.ndarray, cross: np.ndarray) -> pa.RecordBatch:
             "item_rows": pa.array(rows.tolist(), pa.list_(pa.int32())),
             "items": pa.array([[f"i{row:07d}" for row in items] for items in rows]),
             "cross": pa.array(cross.tolist()),
+            "best_rows": pa.array(nothing, pa.list_(pa.int32())),
             "history_rows": pa.array(nothing, pa.list_(pa.int32())),
             "history_actions": pa.array(nothing, pa.list_(pa.int8())),
             "history_ages": pa.array(nothing, pa.list_(pa.int64())),

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from etl.arrow_files import open_arrow
-from etl.contract.manifest import HISTORIES_FILE, ITEMS_FILE, QUERIES_FILE, read_manifest
+from etl.contract.manifest import HISTORIES_FILE, ITEMS_FILE, QUERIES_FILE, QUERY_ITEMS_FILE, read_manifest
 
 
 def opened(directory: Path) -> dict[tuple[int, str], dict[str, Any]]:
@@ -16,6 +16,8 @@ def opened(directory: Path) -> dict[tuple[int, str], dict[str, Any]]:
     items = open_arrow(directory / ITEMS_FILE).to_pylist()
     queries = open_arrow(directory / QUERIES_FILE).to_pylist()
     histories = open_arrow(directory / HISTORIES_FILE).to_pylist()
+    best = open_arrow(directory / QUERY_ITEMS_FILE).to_pylist()
+    assert len(best) == manifest.query_items
     assert (len(items), len(queries), len(histories)) == (manifest.items, manifest.queries, manifest.users)
     rows: dict[tuple[int, str], dict[str, Any]] = {}
     for shard in manifest.shards:
@@ -23,6 +25,7 @@ def opened(directory: Path) -> dict[tuple[int, str], dict[str, Any]]:
             history, end = histories[row["user"]], row["history_end"]
             first = max(0, end - manifest.history_length)
             seen = zip(*(history[name][first:end] for name in ("items", "actions", "ts")), strict=True)
+            listed = best[row["query_items"]]["items"] if row["query_items"] >= 0 else []
             plain = {name: row[name] for name in ("ds", "ts", "labels", "position", "weight", "oracle")}
             item = items[row["item"]]
             rows[row["request"], item["item_id"]] = plain | {
@@ -30,6 +33,7 @@ def opened(directory: Path) -> dict[tuple[int, str], dict[str, Any]]:
                 "item": {name: without_nan(value) for name, value in item.items()},
                 "query_key": queries[row["query"]]["query_key"],
                 "history": [(items[i]["item_id"], items[i]["text"], manifest.actions[a], ts) for i, a, ts in seen],
+                "query_items": [(items[i]["item_id"], items[i]["text"]) for i in listed],
                 "segments": {
                     name: values[index]
                     for (name, values), index in zip(manifest.segments.items(), row["segments"], strict=True)
@@ -50,4 +54,6 @@ def without_nan(value: Any) -> Any:
 
 def features(row: dict[str, Any]) -> dict[str, Any]:
     """What a model may see of a row."""
-    return {name: row[name] for name in ("ds", "ts", "item", "query_key", "history", "segments", "cross")}
+    return {
+        name: row[name] for name in ("ds", "ts", "item", "query_key", "history", "query_items", "segments", "cross")
+    }

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import math
 import random
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +29,7 @@ from tests.etl.logs import DAYS, EMPTY_DAY, EXPORT_DAYS, ITEMS, QUERIES, SNAPSHO
 pytestmark = pytest.mark.spark
 
 TABLES = {m.ITEMS_FILE: m.ITEMS, m.QUERIES_FILE: m.QUERIES, m.HISTORIES_FILE: m.HISTORIES}
+TABLES |= {m.QUERY_ITEMS_FILE: m.QUERY_ITEMS}
 
 
 def request_hashes(spark, request_ids):
@@ -70,6 +71,20 @@ def test_histories_hold_what_came_strictly_before(rows, expected):
     seen = {key: [(item, action, ts) for item, _, action, ts in row["history"]] for key, row in rows.items()}
     assert seen == {key: row["history"] for key, row in expected.items()}
     assert max(map(len, seen.values())) > 3
+
+
+def test_a_query_shows_the_items_it_did_best_with_until_the_day_before(built, rows):
+    best = {(row.ds, row.query_key): row["items"] for row in built.lake().read(c.QUERY_ITEMS).collect()}
+    for row in rows.values():
+        before = (date.fromisoformat(row["ds"]) - timedelta(days=1)).isoformat()
+        assert [item for item, _ in row["query_items"]] == best.get((before, row["query_key"]), [])
+        described = max(day for day in SNAPSHOTS if day < row["ds"])
+        for item, text in row["query_items"]:
+            assert item != "i0" or text.removesuffix(" acme") == f"i0 of {described}"
+    assert {bool(row["query_items"]) for row in rows.values()} == {False, True}
+    assert m.read_manifest(built.export).query_items == len(
+        {(row["ds"], row["query_key"]) for row in rows.values() if row["query_items"]}
+    )
 
 
 def test_items_are_described_by_the_snapshot_of_the_day_before(rows):
@@ -119,7 +134,7 @@ def test_the_manifest_says_what_is_there(built, rows):
     assert manifest.segments == {"country": ("", "DE", "US"), "gender": ("", "female", "male")}
     assert manifest.sources == {table: lake.version(table) for table in manifest.sources}
     assert manifest.sources.keys() == {
-        c.EVENTS, c.INTERACTIONS, c.INTERACTIONS_DAILY, c.QUERIES_DAILY, c.ITEMS,
+        c.EVENTS, c.INTERACTIONS, c.INTERACTIONS_DAILY, c.QUERIES_DAILY, c.QUERY_ITEMS, c.ITEMS,
     }  # fmt: skip
     for ds, day in manifest.coverage_by_ds.items():
         own = [row["cross"]["all__has_history"] for row in rows.values() if row["ds"] == ds]

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from etl.contract.dates import shift_ds
-from etl.contract.manifest import HISTORIES_FILE, ITEMS_FILE, QUERIES_FILE, read_manifest
+from etl.contract.manifest import HISTORIES_FILE, ITEMS_FILE, QUERIES_FILE, QUERY_ITEMS_FILE, read_manifest
 from etl.contract.settings import to_plain
 from tests.etl.logs import EXPORT_DAYS
 from tests.killing import duration, kill_again_and_again
@@ -26,7 +26,8 @@ def contents(directory: Path) -> dict[str, object]:
         shard.path: pq.read_table(directory / shard.path, partitioning=None).drop_columns("oracle").to_pylist()
         for shard in manifest.shards
     }
-    tables = {name: (directory / name).read_bytes() for name in (ITEMS_FILE, QUERIES_FILE, HISTORIES_FILE)}
+    files = (ITEMS_FILE, QUERIES_FILE, HISTORIES_FILE, QUERY_ITEMS_FILE)
+    tables = {name: (directory / name).read_bytes() for name in files}
     return {"manifest": manifest, **rows, **tables}
 
 

@@ -1,6 +1,7 @@
 import pytest
 
-from etl.query_items import MOST, best_items
+from etl.contract.manifest import QUERY_ITEMS_LENGTH
+from etl.query_items import best_items
 from tests.etl.logs import small_config
 
 pytestmark = pytest.mark.spark
@@ -29,5 +30,5 @@ def test_the_most_engaged_items_come_first_and_ties_go_by_item_id(spark):
 
 
 def test_no_more_than_twenty_are_kept(spark):
-    rows = [("d", "q", f"i{number:02d}", "all", 1.0, 0.0) for number in range(MOST + 5)]
-    assert best(spark, rows) == {("d", "q"): [f"i{number:02d}" for number in range(MOST)]}
+    rows = [("d", "q", f"i{number:02d}", "all", 1.0, 0.0) for number in range(QUERY_ITEMS_LENGTH + 5)]
+    assert best(spark, rows) == {("d", "q"): [f"i{number:02d}" for number in range(QUERY_ITEMS_LENGTH)]}

@@ -45,6 +45,7 @@ def write_export(directory: Path, world: World = World(), has_oracle: bool = Tru
     _write_items(directory, topic, brand, rng)
     _write_queries(directory, world)
     lengths = _write_histories(directory, world, brand, taste, rng)
+    _write_query_items(directory, affinity)
     shards, positives, first = [], np.zeros(2, dtype=int), 0
     for index, (split, count) in enumerate(zip((TRAIN, VALIDATION, TEST), world.requests, strict=True)):
         path = f"rows/{index:05d}.parquet"
@@ -79,6 +80,7 @@ def manifest(world: World, shards: tuple[Shard, ...], positives: np.ndarray, has
         sources={"events": 1},
         config_hash="0" * 16,
         has_oracle=has_oracle,
+        query_items=world.queries - 1,
     )
 
 
@@ -128,6 +130,12 @@ def _write_histories(
     return lengths
 
 
+def _write_query_items(directory: Path, affinity: np.ndarray) -> None:
+    """Of every query but the last its best items, more of them the more frequent it is."""
+    lists = [np.argsort(-row)[: max(1, 20 - number)] for number, row in enumerate(affinity[:-1])]
+    write_arrow_table(directory / m.QUERY_ITEMS_FILE, {"items": lists}, m.QUERY_ITEMS)
+
+
 def _rows(
     world: World,
     rng: np.random.Generator,
@@ -168,6 +176,7 @@ def _rows(
             "item": pa.array(item.ravel(), pa.int32()),
             "user": pa.array(per_row(user), pa.int32()),
             "history_end": pa.array(per_row(end), pa.int32()),
+            "query_items": pa.array(per_row(np.where(query < world.queries - 1, query, -1)), pa.int32()),
             "position": pa.array(np.tile(np.arange(world.shown), count), pa.int32()),
             "segments": pa.array(list(np.repeat(segments, world.shown, axis=0)), pa.list_(pa.int32())),
             "labels": pa.array(list(labels.reshape(-1, 2)), pa.list_(pa.int8())),

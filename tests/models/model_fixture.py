@@ -35,7 +35,7 @@ CONFIG = TrainConfig(dim=8, hidden=(12,), id_dim=6, category_dim=4, dropout=0.0,
 
 def untrained(name: str, config: TrainConfig = CONFIG, spec: FeatureSpec = SPEC) -> Ranker:
     width = len(spec.numerics)
-    numerics = NumericStatistics((0.0,) * width, (1.0,) * width)
+    numerics = NumericStatistics.fit(torch.zeros(1, width))
     with torch.random.fork_rng():
         torch.manual_seed(4)
         return get_model(name)(spec, config, CrossScaling((), (), (), ()), numerics).eval()
@@ -82,6 +82,8 @@ def _queries(count: int) -> QueryFeatures:
         history_categories=torch.where(seen, 3, 0).int().unsqueeze(-1),
         history_action=torch.where(seen, 2, 0).int(),
         history_age=torch.where(seen, 5, 0).int(),
+        top_item=torch.where(seen, 6, 0).int(),
+        top_categories=torch.where(seen, 2, 0).int().unsqueeze(-1),
     )
 
 

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from etl.contract.errors import ManifestError
-from etl.contract.manifest import FILE, TEST, TRAIN, Shard
+from etl.contract.manifest import FILE, QUERY_ITEMS_FILE, TEST, TRAIN, Shard
 from models.dataset import Export
 from models.errors import ExportError
 from tests.models.export_fixture import World, write_export
@@ -50,6 +50,25 @@ def test_a_split_in_several_shards_is_one_split(directory: Path):
     parts = (Shard("rows/00000.parquet", TRAIN, 16), Shard("rows/00009.parquet", TRAIN, 32), *manifest.shards[1:])
     replace(manifest, shards=parts).write(directory)
     assert Export(directory).split(TRAIN).item.tolist() == table["item"].to_pylist()
+
+
+def test_an_export_that_knows_nothing_of_queries_has_no_lists(directory: Path):
+    for shard in Export(directory).manifest.shards:
+        table = pq.read_table(directory / shard.path)
+        pq.write_table(table.drop_columns("query_items"), directory / shard.path)
+    (directory / QUERY_ITEMS_FILE).unlink()
+    replace(Export(directory).manifest, query_items=0).write(directory)
+    export = Export(directory)
+    lists = export.split(TRAIN).query_items
+    assert set(lists.tolist()) == {-1}
+    assert (export.query_items.first(lists, 3) == -1).all()
+
+
+def test_a_list_number_that_points_nowhere_is_an_error(directory: Path):
+    path = directory / "rows/00000.parquet"
+    _change(path, "query_items", [99] * len(_column(path, "query_items")))
+    with pytest.raises(ExportError, match="column 'query_items' spans 99 to 99, expected 0 to 3"):
+        Export(directory).split(TRAIN)
 
 
 def test_a_missing_split_names_those_that_exist(directory: Path):

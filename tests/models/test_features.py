@@ -46,6 +46,7 @@ QUERIES = {
     "query_id": np.zeros(1, dtype=np.int32),
     "segments": np.array([[2, 0]], dtype=np.int32),
     "history": HISTORY,
+    "best": np.array([[1, -1]], dtype=np.int32),
 }
 
 
@@ -123,3 +124,12 @@ def test_a_history_of_items_that_do_not_exist_is_refused(row: int):
 def test_padding_of_a_history_is_not_looked_at():
     noise = np.where(VALID, HISTORY.actions, 99).astype(np.int8)
     assert queries(history=replace(HISTORY, actions=noise)).history_action.tolist() == [[2, 1, 0, 0]]
+
+
+def test_best_items_are_looked_up_and_those_that_do_not_exist_are_refused():
+    best = queries()
+    known = SPEC.item_features(**ITEMS)
+    assert best.top_item.tolist() == [[known.item_id[1], 0]]
+    assert best.top_categories.tolist() == [[known.categories[1].tolist(), [0, 0]]]
+    with pytest.raises(ExportError, match=r"query_items: column 'items' spans 2 to 2, expected 0 to 1"):
+        queries(best=np.array([[2, -1]], dtype=np.int32))

@@ -20,7 +20,8 @@ def query_side(queries) -> torch.Tensor:
 
 def item_side(items, spec=SPEC) -> torch.Tensor:
     torch.manual_seed(0)
-    tables, fields = Tables(spec, CONFIG), ItemFields(spec, CONFIG, NumericStatistics((1.0,), (2.0,)), WIDTH)
+    statistics = replace(NumericStatistics.fit(torch.zeros(1, 1)), mean=(1.0,), std=(2.0,))
+    tables, fields = Tables(spec, CONFIG), ItemFields(spec, CONFIG, statistics, WIDTH)
     assert fields.names == ("text", "item_id", "category:brand", "numeric:price", "dense")[: 4 + spec.dense_width // 2]
     return fields(tables, items, tables.texts(items.text))
 

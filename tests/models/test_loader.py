@@ -107,6 +107,18 @@ def test_history_is_the_last_entries_of_the_visible_prefix(loader: RequestLoader
         assert queries.history_categories[request, :, 0].tolist() == kinds + padding
 
 
+def test_the_best_items_of_a_query_come_first_and_padding_after_them(loader: RequestLoader, export: Export):
+    rows, queries = loader.rows, loader.batch(np.arange(40)).queries
+    lists = export.query_items
+    for request in range(40):
+        number = int(rows.query_items[request])
+        mine = lists.items[lists.offsets[number] : lists.offsets[number + 1]].tolist() if number >= 0 else []
+        for field, values in (("item_id", queries.top_item), ("categories", queries.top_categories[..., 0])):
+            wanted = getattr(loader.tables.items, field)[mine].flatten().tolist()
+            assert values[request].tolist() == wanted + [0] * (20 - len(mine))
+    assert {-1, 0} <= set(rows.query_items.tolist())
+
+
 def test_entries_after_history_end_are_never_visible():
     def last(tail: int) -> list[np.ndarray]:
         histories = Histories(

@@ -308,7 +308,7 @@ def test_fusion_weights_come_from_the_trained_model(tmp_path: Path) -> None:
     config = TrainConfig(hidden=(8,), dim=4, id_buckets=8, text_buckets=16)
     spec = FeatureSpec.of(export, 0, config)
     scaling = CrossScaling.fit(np.eye(4, dtype=np.float32), spec.cross)
-    model = InteractRank(spec, config, scaling, NumericStatistics((0.0,), (1.0,)))
+    model = InteractRank(spec, config, scaling, NumericStatistics.fit(torch.empty(0, 1)))
     with torch.no_grad():
         model.fusion_layer.weight.copy_(torch.tensor([0.5, -0.25, 0.0, 1.0]))
     curve = [{"epoch": 1.0, "loss": 0.5, "validation_ndcg@10": 0.4}]

@@ -12,7 +12,7 @@ from models.registry import get_model
 from models.scaling import CrossScaling
 from models.towers import NumericStatistics
 from scoring.embed import ItemMatrix
-from scoring.worker import Requests, rank
+from scoring.worker import Requests, query_features, rank
 
 CONFIG = TrainConfig(dim=8, hidden=(16,), id_dim=4, category_dim=4, text_buckets=64, id_buckets=32, category_buckets=8)
 SPEC = FeatureSpec(
@@ -39,7 +39,7 @@ IDS = [f"i{number}" for number in range(9)]
 def model() -> LinearFusionRanker:
     torch.manual_seed(5)
     scaling = CrossScaling(SPEC.cross, (10.0,), (0.1,), (0.5,))
-    built = get_model("interactrank")(SPEC, CONFIG, scaling, NumericStatistics((), ()))
+    built = get_model("interactrank")(SPEC, CONFIG, scaling, NumericStatistics.fit(torch.empty(0, 0)))
     assert isinstance(built, LinearFusionRanker)
     return built.eval()
 
@@ -53,7 +53,7 @@ def matrix(model: LinearFusionRanker) -> ItemMatrix:
     return ItemMatrix(vectors, torch.cat([features.item_id[:, None], features.categories], dim=1).numpy())
 
 
-def requests(sets: list[list[int]], histories: list[list[int]]) -> Requests:
+def requests(sets: list[list[int]], histories: list[list[int]], best: list[list[int]] | None = None) -> Requests:
     count = len(sets)
     columns = {
         "query_key": pa.array(["red shoes", "boots", "hats"][:count]),
@@ -62,6 +62,7 @@ def requests(sets: list[list[int]], histories: list[list[int]]) -> Requests:
         "items": pa.array([[IDS[row] for row in rows] for rows in sets], pa.list_(pa.string())),
         "cross": pa.array([[0.1 * (row not in (2, 3)) for row in rows] for rows in sets], pa.list_(pa.float64())),
         "history_rows": pa.array(histories, pa.list_(pa.int32())),
+        "best_rows": pa.array(best or [[]] * count, pa.list_(pa.int32())),
         "history_actions": pa.array([[1] * len(rows) for rows in histories], pa.list_(pa.int8())),
         "history_ages": pa.array(
             [[60 * (1 + at) for at in range(len(rows))] for rows in histories], pa.list_(pa.int64())
@@ -71,8 +72,6 @@ def requests(sets: list[list[int]], histories: list[list[int]]) -> Requests:
 
 
 def brute_force(model: LinearFusionRanker, matrix: ItemMatrix, batch: Requests, k: int) -> list[list[str]]:
-    from scoring.worker import query_features
-
     with torch.inference_mode():
         blended = model.blended_query(query_features(batch, SPEC, matrix)).double().numpy()
     fusion: Fusion = model.fusion()
@@ -94,6 +93,16 @@ def ranked(batch: Requests, model: LinearFusionRanker, matrix: ItemMatrix, k: in
 def test_rankings_equal_brute_force_with_ties_by_id(model, matrix, k):
     batch = requests([[0, 1, 3, 2, 8], [5, 4], []], [[1, 2], [], [7]])
     assert ranked(batch, model, matrix, k) == brute_force(model, matrix, batch, k)
+
+
+def test_the_best_items_of_a_query_reach_its_vector_and_no_other(model, matrix):
+    sets = [[0], [5]]
+    lists = [list(range(9)) * 3, []]
+    plain, listed = (query_features(requests(sets, [[], []], best), SPEC, matrix) for best in (None, lists))
+    assert listed.top_item[0].tolist() == [int(matrix.buckets[row, 0]) for row in lists[0][:20]]
+    assert not listed.top_item[1].any()
+    different = (model.blended_query(plain) != model.blended_query(listed)).any(dim=1)
+    assert different.tolist() == [True, False]
 
 
 def test_a_slice_of_a_batch_ranks_as_the_whole_does(model, matrix):

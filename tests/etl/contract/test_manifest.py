@@ -69,11 +69,11 @@ def test_a_directory_without_a_manifest_is_no_export_and_says_how_to_make_one(tm
 
 def test_another_format_asks_for_a_new_export(tmp_path):
     dataclasses.replace(MANIFEST, format_version=99).write(tmp_path)
-    with pytest.raises(ManifestError, match="format 99, this program reads 2"):
+    with pytest.raises(ManifestError, match="format 99, this program reads 3"):
         read_manifest(tmp_path)
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[]", '{"format_version": 2}'])
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"format_version": 3}'])
 def test_a_damaged_manifest_is_named(tmp_path, damage):
     (tmp_path / FILE).write_text(damage)
     with pytest.raises(ManifestError, match="damaged"):

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from etl.arrow_files import open_arrow
-from etl.contract.manifest import HISTORIES, HISTORIES_FILE, SPLITS, read_manifest
+from etl.contract.manifest import HISTORIES, HISTORIES_FILE, QUERY_ITEMS, QUERY_ITEMS_FILE, SPLITS, read_manifest
 from etl.errors import GateError
 from etl.quality.export import check_export, export_profile
 from tests.models.export_fixture import write_arrow_table
@@ -81,6 +81,14 @@ def test_a_history_entry_that_points_nowhere_is_counted(copy, name, stranger):
     (copy / HISTORIES_FILE).unlink()
     columns = {column: [user[column] for user in histories] for column in HISTORIES}
     write_arrow_table(copy / HISTORIES_FILE, columns, HISTORIES)
+    assert totals(export_profile(copy, manifest, SPLITS, manifest.rows)) == {"bad_histories": 1}
+
+
+def test_a_best_item_that_points_nowhere_is_counted(copy):
+    manifest = read_manifest(copy)
+    lists = [row["items"] for row in open_arrow(copy / QUERY_ITEMS_FILE).to_pylist()]
+    (copy / QUERY_ITEMS_FILE).unlink()
+    write_arrow_table(copy / QUERY_ITEMS_FILE, {"items": [[manifest.items, *lists[0]], *lists[1:]]}, QUERY_ITEMS)
     assert totals(export_profile(copy, manifest, SPLITS, manifest.rows)) == {"bad_histories": 1}
 
 
