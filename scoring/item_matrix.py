@@ -1,0 +1,181 @@
+"""The item side of a catalogue as one folder that workers map into memory: a host holds one copy, however many read it.
+
+::
+
+    ids.arrow            item_id, sorted: a row's number is its place
+    hashes.npy           (N,) int64, Spark's xxhash64 of each item_id: how a pair finds its row
+    buckets.npy          (N, 1+K) int32: hash buckets of id and categories, for the lists that query towers read
+    vectors-00000.npy    (n, D) float32: the rows of one range; there is more than one where they exceed a budget
+    manifest.json        written last
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyarrow import ipc
+
+from etl.contract.publish import published_directory
+from scoring.errors import ScoringError
+from scoring.hash_index import HashIndex
+
+MANIFEST = "manifest.json"
+IDS = "ids.arrow"
+HASHES = "hashes.npy"
+BUCKETS = "buckets.npy"
+FORMAT_VERSION = 1
+
+Vectors = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class MatrixManifest:
+    """What ``manifest.json`` says."""
+
+    model_version: str
+    as_of: str
+    """The day of the catalogue snapshot."""
+    digest: str
+    """Of the snapshot's items and their features."""
+    rows: int
+    width: int
+    shard_rows: tuple[int, ...]
+    format_version: int = FORMAT_VERSION
+
+
+@dataclass(frozen=True)
+class ItemMatrix:
+    """N items in the order of their ids; shard s holds the rows ``starts[s]`` to ``starts[s + 1]``."""
+
+    ids: pa.StringArray
+    hashes: npt.NDArray[np.int64]  # (N,)
+    buckets: npt.NDArray[np.int32]  # (N, 1+K)
+    shards: tuple[Vectors, ...]
+    manifest: MatrixManifest
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """First row of each shard, and N."""
+        return (0, *np.cumsum(self.manifest.shard_rows).tolist())
+
+    @property
+    def vectors(self) -> Vectors:
+        """(N, D) of a matrix in one shard; ScoringError where there are more."""
+        if len(self.shards) != 1:
+            raise ScoringError(
+                f"the vectors of model {self.manifest.model_version} lie in {len(self.shards)} shards: read .shards or "
+                "raise score.shard_mb and run prerank embed again"
+            )
+        return self.shards[0]
+
+    @cached_property
+    def index(self) -> HashIndex:
+        """Built at the first look-up of a process."""
+        return HashIndex.build(self.hashes)
+
+    def rows_of_hashes(self, hashes: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
+        """Rows (n,) of items given by xxhash64 of their ids, int64 or the same bits as uint64; -1 for unknown items."""
+        return self.index.rows_of(hashes.view(np.int64))
+
+
+@dataclass(frozen=True)
+class MatrixPart:
+    """Consecutive rows of a matrix to be: ids ascending, over all parts too."""
+
+    ids: pa.StringArray
+    hashes: npt.NDArray[np.int64]
+    buckets: npt.NDArray[np.int32]
+    vectors: Vectors
+
+
+def open_matrix(folder: Path) -> ItemMatrix:
+    """Map a matrix into memory; ScoringError if it is absent, half copied or of another format."""
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise ScoringError(
+            f"no item vectors at {folder}: make them with prerank embed --ds DS --model DIR. On a cluster, "
+            "score.vectors_root has to be a folder that every host sees"
+        )
+    try:
+        ids = ipc.open_file(pa.memory_map(str(folder / IDS))).read_all()["item_id"].combine_chunks()
+        shards = tuple(_mapped(folder / _shard(number)) for number in range(len(manifest.shard_rows)))
+        matrix = ItemMatrix(ids, _mapped(folder / HASHES), _mapped(folder / BUCKETS), shards, manifest)
+        lengths = {len(matrix.ids), len(matrix.hashes), len(matrix.buckets), sum(map(len, shards)), manifest.rows}
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        raise ScoringError(f"item vectors at {folder} are damaged ({error}): delete the folder, embed again") from error
+    if len(lengths) != 1:
+        raise ScoringError(f"item vectors at {folder} are damaged (rows differ): delete the folder, embed again")
+    return matrix
+
+
+def read_manifest(folder: Path) -> MatrixManifest | None:
+    """None where there is no finished matrix of this format."""
+    path = folder / MANIFEST
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+        found = MatrixManifest(**plain | {"shard_rows": tuple(plain["shard_rows"])})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found if found.format_version == FORMAT_VERSION else None
+
+
+def write_matrix(folder: Path, parts: Iterator[MatrixPart], model_version: str, as_of: str, digest: str) -> ItemMatrix:
+    """Publish a matrix, one shard per part; a matrix that stood at ``folder`` is replaced.
+
+    Raises ScoringError without any item, or if two ids share a hash: a pair could not tell them apart.
+    """
+    with published_directory(folder, MANIFEST) as aside:
+        kept, rows, width = [], [], 0
+        for number, part in enumerate(parts):
+            np.save(aside / _shard(number), part.vectors.astype(np.float32, copy=False))
+            rows.append(len(part.ids))
+            width = part.vectors.shape[1]
+            kept.append((part.ids, part.hashes, part.buckets))
+        if not sum(rows):
+            raise ScoringError(f"the catalogue of {as_of} holds no item: ingest one with prerank ingest --table items")
+        ids = pa.concat_arrays([part[0].cast(pa.string()) for part in kept])
+        hashes, buckets = (np.concatenate([part[at] for part in kept]) for at in (1, 2))
+        _require_distinct(hashes, ids)
+        with ipc.new_file(str(aside / IDS), pa.schema([("item_id", pa.string())])) as writer:
+            writer.write_batch(pa.record_batch({"item_id": ids}))
+        np.save(aside / HASHES, hashes)
+        np.save(aside / BUCKETS, buckets)
+        manifest = MatrixManifest(model_version, as_of, digest, len(ids), width, tuple(rows))
+        (aside / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")
+    return open_matrix(folder)
+
+
+def matrix_of(
+    ids: Sequence[str], hashes: npt.NDArray[np.int64], vectors: Vectors, buckets: npt.NDArray[np.int32]
+) -> ItemMatrix:
+    """A matrix in memory, in one shard."""
+    manifest = MatrixManifest("", "", "", len(ids), vectors.shape[1], (len(ids),))
+    return ItemMatrix(pa.array(ids, pa.string()), hashes, buckets, (vectors,), manifest)
+
+
+def _require_distinct(hashes: npt.NDArray[np.int64], ids: pa.StringArray) -> None:
+    order = np.argsort(hashes, kind="stable")
+    same = np.flatnonzero(hashes[order][1:] == hashes[order][:-1])
+    if len(same):
+        one, other = (ids[int(order[same[0] + step])].as_py() for step in (0, 1))
+        raise ScoringError(
+            f"items '{one}' and '{other}' have the same 64-bit hash: rename one of them in the catalogue"
+        )
+
+
+def _shard(number: int) -> str:
+    return f"vectors-{number:05d}.npy"
+
+
+def _mapped(path: Path) -> npt.NDArray[Any]:
+    array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array
