@@ -32,7 +32,7 @@ def rounding(width: int, precision: torch.dtype) -> float:
 
 @dataclass(frozen=True)
 class Scratch:
-    """The products (Q, T) of the tile at hand, in memory that all blocks of queries share; T is a multiple of _GROUP."""
+    """The products (Q, T) of the tile at hand, in memory that all blocks of queries share; T in whole groups."""
 
     product: Tensor
 
@@ -180,9 +180,9 @@ def _places(mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Row and column of the True ones, in order, and how many each row has. On a CPU numpy is the faster one."""
     if mask.device.type == "cpu":
         counts = np.count_nonzero(mask.numpy(), axis=1)
-        row = np.repeat(np.arange(len(mask)), counts)
-        column = np.flatnonzero(mask.numpy()) - row * mask.shape[1]
-        return torch.from_numpy(row), torch.from_numpy(column), torch.from_numpy(counts)
+        rows = np.repeat(np.arange(len(mask)), counts)
+        columns = np.flatnonzero(mask.numpy()) - rows * mask.shape[1]
+        return torch.from_numpy(rows), torch.from_numpy(columns), torch.from_numpy(counts)
     row, column = mask.nonzero(as_tuple=True)
     return row, column, mask.sum(1)
 
