@@ -13,7 +13,6 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from etl.caching import Cached
-from etl.catalogues import snapshot_days
 from etl.contract import columns as c
 from etl.contract.dates import DateRange, shift_ds
 from etl.contract.settings import digest
@@ -23,11 +22,13 @@ from etl.plan import require_current, require_source
 from etl.query_items import best_items, can_rank
 from etl.runs import Run
 from etl.write import Output, replace_partitions
+from scoring.candidates.neighbours import nearest_items
 from scoring.candidates.requests import REQUEST, is_open, new_requests
 from scoring.candidates.texts import matching_items
 from scoring.candidates.union import round_robin
 from scoring.config import PrerankConfig
 from scoring.errors import ScoringError
+from scoring.item_vectors import snapshot_of
 
 INTERACTIONS, BM25, NEAREST = SOURCES = ("interactions", "bm25", "nearest")
 """In the order in which their items alternate."""
@@ -129,24 +130,21 @@ def _lists(
 ) -> dict[str, DataFrame]:
     """By source: (query_key or request_id, items), best first."""
     as_of = shift_ds(ds, -1 - config.interactions.lag_days)
-    items = _catalogue(lake, as_of)
+    snapshot = snapshot_of(lake, config, ds)
+    items = lake.read(c.ITEMS, DateRange(snapshot, snapshot))
     asked = todo.select("query_key").distinct()
     lists = {}
-    if INTERACTIONS in wanted:
+    if {INTERACTIONS, NEAREST} & set(wanted):
         require_current(lake, config, c.INTERACTIONS, DateRange(as_of, as_of))
+    if INTERACTIONS in wanted:
         pairs = lake.read(c.INTERACTIONS, DateRange(as_of, as_of)).join(asked, "query_key", "left_semi")
         known = pairs.join(items.select("item_id"), "item_id", "left_semi")
         lists[INTERACTIONS] = best_items(known, config, wanted[INTERACTIONS]).drop("ds")
     if BM25 in wanted:
         lists[BM25] = matching_items(asked, items, wanted[BM25])
+    if NEAREST in wanted and model_dir:
+        lists[NEAREST] = nearest_items(lake, config, ds, todo.select("ds", *REQUEST), model_dir, wanted[NEAREST])
     return lists
-
-
-def _catalogue(lake: Lake, as_of: str) -> DataFrame:
-    snapshot = snapshot_days(lake.days_of(c.ITEMS), as_of)
-    if snapshot is None:
-        raise MissingDataError(c.ITEMS, DateRange(as_of, as_of), lake.path(c.ITEMS))
-    return lake.read(c.ITEMS, DateRange(snapshot, snapshot))
 
 
 def _joined(todo: DataFrame, lists: Mapping[str, DataFrame]) -> DataFrame:
