@@ -10,6 +10,7 @@ from scoring import registry_cli
 from scoring.candidates import cli as candidates_cli
 
 if TYPE_CHECKING:
+    from etl.lake import Lake
     from scoring.context import Context
 
 DEMO_SOURCES = ("simulate", "complete-journey")
@@ -23,6 +24,10 @@ def add_verbs(subparsers: Any) -> None:
     parser.add_argument("--model", required=True, metavar="DIR", help="a model directory, or champion: that of the ds")
     add_days(parser)
     parser.set_defaults(run=run_score)
+    parser = subparsers.add_parser("embed", help="the catalogue of a ds through a model's item tower -> item_vectors")
+    parser.add_argument("--model", required=True, metavar="DIR", help="a model directory, or champion: that of the ds")
+    add_days(parser)
+    parser.set_defaults(run=run_embed)
     registry_cli.add_verbs(subparsers)
     parser = subparsers.add_parser("report", help="one self-contained HTML page with plots")
     parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="the HTML file")
@@ -38,15 +43,30 @@ def add_verbs(subparsers: Any) -> None:
 
 
 def run_score(args: argparse.Namespace, context: "Context") -> dict[str, Any]:
-    from scoring.model_versions import CHAMPION, champion_directory
     from scoring.score import score_candidates
 
     days = days_of(args)
     if len(days) != 1:
         raise UsageError(f"score ranks the candidates of one day: give --ds, not the range {days}")
     lake = context.lake()
-    model = champion_directory(lake, days.start) if args.model == CHAMPION else Path(args.model)
-    return vars(score_candidates(lake, context.config, days.start, model))
+    return vars(score_candidates(lake, context.config, days.start, _model_of(args, lake, days.start)))
+
+
+def run_embed(args: argparse.Namespace, context: "Context") -> dict[str, Any]:
+    from scoring.item_vectors import embed_catalogue
+
+    days = days_of(args)
+    if len(days) != 1:
+        raise UsageError(f"embed takes the catalogue that one day sees: give --ds, not the range {days}")
+    lake = context.lake()
+    return vars(embed_catalogue(lake, context.config, days.start, _model_of(args, lake, days.start)))
+
+
+def _model_of(args: argparse.Namespace, lake: "Lake", ds: str) -> Path:
+    """The directory that --model names."""
+    from scoring.model_versions import CHAMPION, champion_directory
+
+    return champion_directory(lake, ds) if args.model == CHAMPION else Path(args.model)
 
 
 def run_report(args: argparse.Namespace, context: "Context") -> dict[str, Any]:

@@ -12,10 +12,19 @@ class ScoreConfig:
     """Items kept per request, best first; ties by item_id."""
     requests_per_batch: int = 256
     """Requests that a worker scores at once."""
+    vectors_root: str = "./vectors"
+    """Where item vectors lie as files that workers map into memory; on a cluster, a folder that every host sees."""
+    shard_mb: int = 4096
+    """Vectors of more than so many MB are split by item: a task maps one part, and their best items are merged."""
+    chunks: int = 1
+    """Above 1, a day is scored in so many parts by a hash of request_id; a run that was killed goes on after them."""
+    direct_read: bool = True
+    """Workers read candidate lists from the table's own files where the lake is a local path, which is several times
+    faster; false reads them through Spark, as with any other lake."""
 
     def __post_init__(self) -> None:
-        if self.top_k < 1 or self.requests_per_batch < 1:
-            raise ValueError("top_k and requests_per_batch must be 1 or more")
+        if min(self.top_k, self.requests_per_batch, self.shard_mb, self.chunks) < 1:
+            raise ValueError("top_k, requests_per_batch, shard_mb and chunks must be 1 or more")
 
 
 @dataclass(frozen=True)

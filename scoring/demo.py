@@ -149,6 +149,7 @@ def _demo_context(context: Context, log: DemoLog, out: Path) -> Context:
         interactions=dataclasses.replace(config.interactions, windows_days=_WINDOWS_DAYS),
         export=dataclasses.replace(config.export, validation_days=_VALIDATION_DAYS, test_days=_TEST_DAYS),
         train=dataclasses.replace(config.train, models_root=str(out / "models")),
+        score=dataclasses.replace(config.score, vectors_root=str(out / "vectors")),
     )
     return Context(Loaded(scratch, context.loaded.origins))
 

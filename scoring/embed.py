@@ -1,10 +1,6 @@
-"""The item tower over a catalogue snapshot: one row of vectors and features per item, shipped to every host once.
+"""The item tower over rows of a catalogue, inside Spark workers."""
 
-The matrix lies in a file that workers map into memory: they share one copy per host.
-"""
-
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,57 +9,34 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from pyspark import SparkFiles
 from pyspark.sql import DataFrame
 
 from models.contract import ItemFeatures
 from models.features import FeatureSpec
 from models.model_dir import LoadedModel, ModelCard, load
 from scoring.errors import ScoringError
+from scoring.pair_scores import in_full_blocks
 
-VECTORS = "vectors.npy"
-BUCKETS = "buckets.npy"
-_SCHEMA = "item_id string, vector array<float>, buckets array<int>"
-
-
-@dataclass(frozen=True)
-class ItemMatrix:
-    """N items in the order of their ids: ``vectors`` (N, D), and for histories id and category ``buckets`` (N, 1+K)."""
-
-    vectors: npt.NDArray[np.float32]
-    buckets: npt.NDArray[np.int32]
+SCHEMA = "item_id string, feature_hash bigint, vector array<float>, buckets array<int>"
+#: Items that the tower sees at once.
+_BLOCK = 1024
 
 
-def embed_items(items: DataFrame, model_dir: str, card: ModelCard) -> pa.Table:
-    """Item vectors of a snapshot, sorted by item_id: columns item_id, vector, buckets.
+def embed_items(items: DataFrame, model_dir: str, card: ModelCard) -> DataFrame:
+    """``items`` (item_id, feature_hash, and text, categories, numerics, dense as in an export) as SCHEMA has it.
 
-    ``items`` has item_id, text, categories, numerics, dense as in an export; the tower runs in the executors.
+    ``vector`` is the model's item side (Y,), ``buckets`` (1+K,) are those of the id and the categories.
     """
 
-    def run(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
-        model = open_model(model_dir, version)
+    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        loaded = open_model(model_dir, version)
         for batch in batches:
-            if len(batch):
-                yield _encode(batch, model, spec)
+            for low in range(0, len(batch), _BLOCK):
+                yield encode_items(batch.slice(low, _BLOCK), loaded, torch.device("cpu"))
 
-    spec, version = card.spec, card.version
-
-    columns = items.select("item_id", "text", "categories", "numerics", "dense")
-    return columns.mapInArrow(run, _SCHEMA).toArrow().sort_by("item_id")
-
-
-def write_matrix(table: pa.Table, folder: Path) -> None:
-    """Store the matrix of an ``embed_items`` table as two .npy files."""
-    for column, name, kind in (("vector", VECTORS, np.float32), ("buckets", BUCKETS, np.int32)):
-        flat = table[column].combine_chunks().flatten().to_numpy(zero_copy_only=False).astype(kind)
-        np.save(folder / name, flat.reshape(len(table), -1) if len(table) else flat.reshape(0, 1))
-
-
-def shipped_matrix(prefix: str) -> ItemMatrix:
-    """In a worker: the matrix that the driver shipped under ``prefix``, mapped into memory."""
-    vectors = np.load(SparkFiles.get(prefix + VECTORS), mmap_mode="r", allow_pickle=False)
-    buckets = np.load(SparkFiles.get(prefix + BUCKETS), mmap_mode="r", allow_pickle=False)
-    return ItemMatrix(vectors, buckets)
+    version = card.version
+    columns = items.select("item_id", "feature_hash", "text", "categories", "numerics", "dense")
+    return columns.mapInArrow(run, SCHEMA)
 
 
 @lru_cache(maxsize=2)
@@ -76,32 +49,33 @@ def open_model(model_dir: str, version: str) -> LoadedModel:
     return loaded
 
 
-def item_table(buckets: npt.NDArray[np.int32]) -> ItemFeatures:
-    """The part of item features that a query tower looks up for histories."""
-    rows = len(buckets)
-    copied = torch.from_numpy(np.array(buckets))
-    return ItemFeatures(
-        text=torch.zeros(rows, 0, dtype=torch.int32),
-        item_id=copied[:, 0],
-        categories=copied[:, 1:],
-        numerics=torch.zeros(rows, 0),
-        dense=torch.zeros(rows, 0),
-    )
+def encode_items(batch: pa.RecordBatch, loaded: LoadedModel, device: torch.device) -> pa.RecordBatch:
+    """N <= 1024 rows of ``items`` as SCHEMA has them."""
+    features = _features(batch, loaded.card.spec)
+    model = loaded.model.to(device)
 
+    def encoded(rows: torch.Tensor) -> torch.Tensor:
+        return model.encode_item(features.take(rows).to(device)).cpu()
 
-def _encode(batch: pa.RecordBatch, model: LoadedModel, spec: FeatureSpec) -> pa.RecordBatch:
-    rows = batch.num_rows
-    numerics = batch["numerics"].flatten().to_numpy(zero_copy_only=False).reshape(rows, -1)
-    dense = _dense(batch["dense"], spec.dense_width)
-    features = spec.item_features(
-        batch["item_id"].to_pylist(), batch["text"].to_pylist(), batch["categories"].to_pylist(), numerics, dense
-    )
     with torch.inference_mode():
-        vectors = model.model.encode_item(features)
+        vectors = in_full_blocks(encoded, _BLOCK, torch.arange(len(batch)))
     buckets = torch.cat([features.item_id[:, None], features.categories], dim=1)
-    lists = [pa.array(list(table.numpy()), kind) for table, kind in
-             ((vectors, pa.list_(pa.float32())), (buckets, pa.list_(pa.int32())))]  # fmt: skip
-    return pa.RecordBatch.from_arrays([batch["item_id"], *lists], names=["item_id", "vector", "buckets"])
+    lists = [_lists(vectors.float().numpy(), pa.float32()), _lists(buckets.numpy(), pa.int32())]
+    columns = [batch["item_id"], batch["feature_hash"], *lists]
+    return pa.RecordBatch.from_arrays(columns, names=["item_id", "feature_hash", "vector", "buckets"])
+
+
+def _features(batch: pa.RecordBatch, spec: FeatureSpec) -> ItemFeatures:
+    numerics = batch["numerics"].flatten().to_numpy(zero_copy_only=False).reshape(len(batch), -1)
+    return spec.item_features(
+        batch["item_id"].to_pylist(), batch["text"].to_pylist(), batch["categories"].to_pylist(), numerics,
+        _dense(batch["dense"], spec.dense_width),
+    )  # fmt: skip
+
+
+def _lists(table: npt.NDArray[np.generic], kind: pa.DataType) -> pa.ListArray:
+    rows, width = table.shape
+    return pa.ListArray.from_arrays(pa.array(np.arange(rows + 1) * width, pa.int32()), pa.array(table.ravel(), kind))
 
 
 def _dense(column: pa.ListArray, width: int) -> npt.NDArray[np.float32]:

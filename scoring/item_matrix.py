@@ -10,9 +10,9 @@
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +117,17 @@ def open_matrix(folder: Path) -> ItemMatrix:
     return matrix
 
 
+@lru_cache(maxsize=2)
+def shared_matrix(folder: str, digest: str) -> ItemMatrix:
+    """In a worker: the matrix of ``folder``, mapped once per process; ScoringError if its digest is another one."""
+    matrix = open_matrix(Path(folder))
+    if matrix.manifest.digest != digest:
+        raise ScoringError(
+            f"the catalogue of {folder} was embedded anew while it was in use: run the same command again"
+        )
+    return matrix
+
+
 def read_manifest(folder: Path) -> MatrixManifest | None:
     """None where there is no finished matrix of this format."""
     path = folder / MANIFEST
@@ -128,30 +139,50 @@ def read_manifest(folder: Path) -> MatrixManifest | None:
     return found if found.format_version == FORMAT_VERSION else None
 
 
-def write_matrix(folder: Path, parts: Iterator[MatrixPart], model_version: str, as_of: str, digest: str) -> ItemMatrix:
-    """Publish a matrix, one shard per part; a matrix that stood at ``folder`` is replaced.
+def write_matrix(
+    folder: Path, parts: Iterable[MatrixPart], rows: int, width: int, shard_rows: int, stamp: tuple[str, str, str]
+) -> ItemMatrix:
+    """Publish a matrix of ``rows`` items with vectors of ``width``, ``shard_rows`` of them in each shard; a matrix that
+    stood at ``folder`` is replaced. ``stamp`` is model version, day of the snapshot and digest of its items.
 
     Raises ScoringError without any item, or if two ids share a hash: a pair could not tell them apart.
     """
+    if not rows:
+        raise ScoringError(f"the catalogue of {stamp[1]} holds no item: ingest one with prerank ingest --table items")
+    counts = tuple(min(shard_rows, rows - low) for low in range(0, rows, shard_rows))
     with published_directory(folder, MANIFEST) as aside:
-        kept, rows, width = [], [], 0
-        for number, part in enumerate(parts):
-            np.save(aside / _shard(number), part.vectors.astype(np.float32, copy=False))
-            rows.append(len(part.ids))
-            width = part.vectors.shape[1]
-            kept.append((part.ids, part.hashes, part.buckets))
-        if not sum(rows):
-            raise ScoringError(f"the catalogue of {as_of} holds no item: ingest one with prerank ingest --table items")
-        ids = pa.concat_arrays([part[0].cast(pa.string()) for part in kept])
+        shards = [_new_array(aside / _shard(number), (count, width)) for number, count in enumerate(counts)]
+        kept, low = [], 0
+        for part in parts:
+            _fill(shards, shard_rows, low, part.vectors)
+            low += len(part.ids)
+            kept.append((part.ids.cast(pa.string()), part.hashes, part.buckets))
+        for shard in shards:
+            shard.flush()
+        ids = pa.concat_arrays([part[0] for part in kept])
         hashes, buckets = (np.concatenate([part[at] for part in kept]) for at in (1, 2))
         _require_distinct(hashes, ids)
         with ipc.new_file(str(aside / IDS), pa.schema([("item_id", pa.string())])) as writer:
             writer.write_batch(pa.record_batch({"item_id": ids}))
         np.save(aside / HASHES, hashes)
         np.save(aside / BUCKETS, buckets)
-        manifest = MatrixManifest(model_version, as_of, digest, len(ids), width, tuple(rows))
+        manifest = MatrixManifest(*stamp, rows=len(ids), width=width, shard_rows=counts)
         (aside / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")
     return open_matrix(folder)
+
+
+def _new_array(path: Path, shape: tuple[int, int]) -> np.memmap[Any, np.dtype[np.float32]]:
+    return np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+
+
+def _fill(shards: Sequence[Vectors], shard_rows: int, low: int, vectors: Vectors) -> None:
+    """Put rows from ``low`` on where they belong; a part may lie across shards."""
+    done = 0
+    while done < len(vectors):
+        shard, place = divmod(low + done, shard_rows)
+        count = min(len(vectors) - done, len(shards[shard]) - place)
+        shards[shard][place : place + count] = vectors[done : done + count]
+        done += count
 
 
 def matrix_of(

@@ -1,77 +1,122 @@
-"""Candidate sets as scoring requests: one row each, with item rows, folded cross scores and the query side's lists."""
+"""Candidate sets as scoring requests: one row each, with its query's packed lists and its user's last actions.
 
-from collections.abc import Sequence
+A pair never becomes a row of its own. What belongs to a query or a user is joined as a list; candidates stay where they
+lie, and workers read them there, or they come along as strings.
+"""
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from etl.contract import columns as c
 from models.features import FeatureSpec
-from models.fusion import Fusion
-from scoring.folded import Rates, with_cross_score
+from scoring.cross_lists import packed_lists
+from scoring.folded import RATES_LIST, CrossPlan, Rates, list_rows, request_lists
+from scoring.item_matrix import shared_matrix
+
+KEPT = ("ds", "request_id", "query_key", "user_id", "segments")
+FILE, PLACE, ITEMS = "file", "place", "items"
+#: Up to so many bytes, what belongs to queries or users is sent to every task and requests stay where they are.
+_BROADCAST_BYTES = 128 * 2**20
 
 
-def scoring_pairs(candidates: DataFrame, item_rows: DataFrame) -> DataFrame:
-    """(request_id, item_id) once each, with ``item_row``, null for an item that the catalogue does not hold."""
-    pairs = candidates.select(
-        "request_id", "query_key", "segments", F.explode(F.array_distinct("items")).alias("item_id")
+def slim(candidates: DataFrame, direct: bool) -> DataFrame:
+    """Requests without their items but with where these are; or with them, where workers cannot read the files."""
+    if not direct:
+        return candidates.select(*KEPT, ITEMS)
+    block = F.concat_ws("-", "_metadata.file_block_start", "_metadata.file_block_length")
+    # The place grows along a file: workers read a file once if they are asked in its order.
+    return candidates.select(
+        *KEPT,
+        F.concat_ws("#", "_metadata.file_path", block).alias(FILE),
+        F.monotonically_increasing_id().alias(PLACE),
     )
-    return pairs.join(F.broadcast(item_rows), "item_id", "left")
 
 
-def scoring_requests(
-    candidates: DataFrame, pairs: DataFrame, interactions: DataFrame, fusion: Fusion, spec: FeatureSpec,
-    histories: DataFrame, best: DataFrame, rates: Rates | None,
+def small(frame: DataFrame) -> bool:
+    """Whether a persisted frame can be sent to every task; computes it."""
+    frame.count()
+    # A plan made now knows the size of what has been persisted.
+    plan = frame.select("*")._jdf.queryExecution().optimizedPlan()
+    return int(str(plan.stats().sizeInBytes())) <= _BROADCAST_BYTES
+
+
+def query_lists(
+    asked: DataFrame, interactions: DataFrame, best: DataFrame | None, plan: CrossPlan, rates: Rates | None,
+    matrix: tuple[str, str], partitions: int,
 ) -> DataFrame:  # fmt: skip
-    """One row per request of ``candidates``, also of those without a known item; lists are in the order of item_id."""
-    known = pairs.where("item_row IS NOT NULL")
-    scored = with_cross_score(known, interactions, fusion.terms(), fusion.constant(), rates)
-    entry = F.struct("item_id", "item_row", "cross")
-    lists = scored.groupBy("request_id").agg(F.array_sort(F.collect_list(entry)).alias("entries"))
-    values = [F.coalesce(F.col("segments")[name], F.lit("")) for name in spec.segments]
-    joined = candidates.join(lists, "request_id", "left").join(histories, "user_id", "left")
-    joined = joined.join(best, "query_key", "left")
-    return joined.select(
-        "ds", "request_id", "query_key", "user_id", "segments",
-        F.array(*values).cast("array<string>").alias("segment_values"),
-        _list("entries", "item_row", "int").alias("item_rows"),
-        _list("entries", "item_id", "string").alias("items"),
-        _list("entries", "cross", "double").alias("cross"),
-        _list("history", "item_row", "int").alias("history_rows"),
-        _list("history", "action", "tinyint").alias("history_actions"),
-        _list("history", "age", "bigint").alias("history_ages"),
-        _list("best", "item_row", "int").alias("best_rows"),
-    )  # fmt: skip
+    """(query_key) -> ``packed``, map<string, binary> of lists by name, and ``best``, hashes of its best items.
+
+    One row per query of ``asked`` (query_key), ``interactions`` and ``best`` (query_key, items) of one day; ``matrix``
+    is its folder and digest.
+    """
+    lists = asked
+    if plan.columns:
+        rows = list_rows(interactions.join(asked, "query_key", "left_semi"), plan, rates)
+        placed = rows.repartition(partitions, "query_key").sortWithinPartitions("query_key", "name", "item")
+        packed = placed.mapInArrow(_packer(*matrix), "query_key string, name string, packed binary")
+        entry = F.struct("name", "packed")
+        maps = packed.groupBy("query_key").agg(F.map_from_entries(F.collect_list(entry)).alias("packed"))
+        lists = lists.join(maps, "query_key", "left")
+    else:
+        lists = lists.withColumn("packed", F.lit(None).cast("map<string,binary>"))
+    if best is None:
+        return lists.withColumn("best", F.array().cast("array<bigint>"))
+    hashed = best.select("query_key", F.transform("items", lambda item: F.xxhash64(item)).alias("best"))  # noqa: PLW0108
+    return lists.join(hashed, "query_key", "left")
 
 
-def recent_actions(events: DataFrame, users: DataFrame, item_rows: DataFrame, actions: Sequence[str], ds: str,
-                   length: int) -> DataFrame:  # fmt: skip
+def _packer(folder: str, digest: str) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return packed_lists(batches, shared_matrix(folder, digest))
+
+    return run
+
+
+def recent_actions(
+    events: DataFrame, users: DataFrame, items: DataFrame, actions: Sequence[str], ds: str, length: int
+) -> DataFrame:
     """(user_id) -> ``history``: the last ``length`` engagements before the start of ``ds``, latest first.
 
     Ages are seconds before ``ds`` begins: a candidate set carries no time of its own. Actions on items that the
-    catalogue does not hold are left out.
+    catalogue ``items`` (item_id) does not hold are left out.
     """
     start = F.lit(ds).cast("timestamp")
     codes = F.array(*(F.lit(action) for action in actions))
     acted = events.where((F.col("action") != c.IMPRESSION) & (F.col("ts") < start))
-    acted = acted.join(F.broadcast(users.select("user_id").distinct()), "user_id", "left_semi")
+    acted = acted.join(users.select("user_id").distinct(), "user_id", "left_semi").join(items, "item_id", "left_semi")
     entry = F.struct(
         (F.unix_seconds(start) - F.unix_seconds("ts")).alias("age"),
         "event_id",
-        "item_row",
+        F.xxhash64("item_id").alias("item"),
         (F.array_position(codes, F.col("action")) - 1).cast("tinyint").alias("action"),
     )
-    known = acted.join(F.broadcast(item_rows), "item_id")
-    grouped = known.groupBy("user_id").agg(F.array_sort(F.collect_list(entry)).alias("all"))
+    grouped = acted.groupBy("user_id").agg(F.array_sort(F.collect_list(entry)).alias("all"))
     return grouped.select("user_id", F.slice("all", 1, length).alias("history"))
 
 
-def best_items_of(lists: DataFrame, item_rows: DataFrame) -> DataFrame:
-    """(query_key) -> ``best``: the items of ``query_items`` of one day, best first, but for those without a row."""
-    entries = lists.select("query_key", F.posexplode("items").alias("place", "item_id"))
-    known = entries.join(F.broadcast(item_rows), "item_id")
-    return known.groupBy("query_key").agg(F.array_sort(F.collect_list(F.struct("place", "item_row"))).alias("best"))
+def scoring_requests(
+    requests: DataFrame, lists: DataFrame, histories: DataFrame, plan: CrossPlan, spec: FeatureSpec
+) -> DataFrame:
+    """One row per row of ``requests`` (see ``slim``), in its columns and those that a worker reads.
+
+    The order of ``requests`` stays if the other two are broadcast.
+    """
+    values = [F.coalesce(F.col("segments")[name], F.lit("")) for name in spec.segments]
+    joined = requests.join(lists, "query_key", "left").join(histories, "user_id", "left")
+    return joined.select(
+        *requests.columns,
+        F.array(*values).cast("array<string>").alias("segment_values"),
+        request_lists(plan, "packed").alias("lists"),
+        F.try_element_at("packed", F.lit(RATES_LIST)).alias("rates"),
+        F.coalesce("best", F.array().cast("array<bigint>")).alias("best"),
+        _list("item", "bigint").alias("history_items"),
+        _list("action", "tinyint").alias("history_actions"),
+        _list("age", "bigint").alias("history_ages"),
+    )
 
 
-def _list(column: str, field: str, kind: str) -> Column:
-    return F.coalesce(F.transform(column, lambda entry: entry[field].cast(kind)), F.array().cast(f"array<{kind}>"))
+def _list(field: str, kind: str) -> Column:
+    return F.coalesce(F.transform("history", lambda entry: entry[field].cast(kind)), F.array().cast(f"array<{kind}>"))

@@ -1,42 +1,34 @@
 """The scoring job: the candidate sets of a ds through a model -> ``scores``."""
 
-import tempfile
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import pyarrow as pa
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 
 from etl.backoff import backoff_of, pair_rates, rate_cells
-from etl.catalogues import snapshot_days
+from etl.config import LakeConfig, SparkConfig
 from etl.contract import columns as c
 from etl.contract.dates import DateRange, shift_ds
-from etl.contract.settings import digest
+from etl.contract.settings import digest, to_plain
 from etl.cross import cross_names
 from etl.errors import MissingDataError
-from etl.item_versions import VERSION, described_items
 from etl.lake import Lake
 from etl.plan import require_current
 from etl.query_items import can_rank
 from etl.query_windows import AS_OF
 from etl.runs import Run
 from etl.write import Output, replace_partitions
-from models.fusion import LinearFusionRanker, Term
+from models.fusion import LinearFusionRanker
 from models.model_dir import LoadedModel, load
+from scoring.chunks import remove, score_in_chunks
 from scoring.config import PrerankConfig
-from scoring.embed import BUCKETS, VECTORS, embed_items, open_model, shipped_matrix, write_matrix
 from scoring.errors import ScoringError
-from scoring.folded import Rates
-from scoring.request_lists import best_items_of, recent_actions, scoring_pairs, scoring_requests
-from scoring.worker import Requests, rank
-
-_KEPT = ("ds", "request_id", "query_key", "user_id", "segments")
-_SCORED = (
-    "ds string, request_id string, query_key string, user_id string, segments map<string,string>, "
-    "ranked array<struct<item_id: string, score: float>>"
-)
+from scoring.folded import CrossPlan, Rates
+from scoring.item_vectors import current_matrix, matrix_folder
+from scoring.ranking import Ranking, count_columns, ranked
+from scoring.request_lists import query_lists, recent_actions, scoring_requests, slim, small
 
 
 @dataclass(frozen=True)
@@ -46,42 +38,66 @@ class ScoreReport:
     model_version: str
     requests: int
     pairs: int
+    """Distinct candidates of all requests."""
     unknown_items: int
     """Pairs whose item the catalogue did not hold on the day: counted, never scored."""
     empty_requests: int
     """Requests without a single known item: written with an empty ranking."""
+    duplicates: int
+    """Candidates that their request named already: counted once."""
+    nan_pairs: int
+    """Pairs whose score is not a finite number: never ranked."""
+    embedded: int
+    """Items that went through the tower for this run; 0 where the day's vectors were there."""
+    chunks_kept: int
+    """Parts of the day that a run before had finished."""
+
+
+@dataclass(frozen=True)
+class _Day:
+    """What the requests of one day are scored with."""
+
+    lake: Lake
+    config: PrerankConfig
+    ds: str
+    loaded: LoadedModel
+    plan: CrossPlan
+    ranking: Ranking
+
+    @property
+    def as_of(self) -> DateRange:
+        """The one day that interactions are read of."""
+        day = shift_ds(self.ds, -1 - self.config.interactions.lag_days)
+        return DateRange(day, day)
 
 
 def score_candidates(lake: Lake, config: PrerankConfig, ds: str, model_dir: Path) -> ScoreReport:
     """Rank the candidate sets of ``ds`` with what was known before it began; writes one model version of ``scores``.
 
-    Raises MissingDataError for a missing table or day, ScoringError for a model that cannot score in bulk.
+    Raises MissingDataError for a missing table or day, ScoringError for a model that does not fit the configuration.
     """
     loaded = load(model_dir)
-    if not isinstance(loaded.model, LinearFusionRanker):
-        raise ScoringError(f"model '{loaded.card.name}' has no linear fusion: bulk scoring knows only those yet")
     _require_same_features(loaded, config)
     as_of = shift_ds(ds, -1 - config.interactions.lag_days)
     candidates = lake.read(c.CANDIDATES, DateRange(ds, ds))
     if candidates.isEmpty():
         raise MissingDataError(c.CANDIDATES, DateRange(ds, ds), lake.path(c.CANDIDATES))
     require_current(lake, config, c.INTERACTIONS, DateRange(as_of, as_of))
-    with tempfile.TemporaryDirectory(prefix="prerank-") as folder:
-        item_rows, prefix = _ship_items(lake, config, as_of, model_dir, loaded, Path(folder))
-        pairs = scoring_pairs(candidates, item_rows).persist()
-        try:
-            counts = _count(candidates, pairs)
-            requests = _requests(lake, config, ds, as_of, loaded, candidates, pairs, item_rows)
-            scores = _ranked(requests, str(model_dir.absolute()), prefix, config, loaded)
-            run = Run(
-                job="score", config_hash=digest(config), definition_hash=loaded.card.version, inputs=dict(lake.pinned)
-            )
-            version = {"model_version": loaded.card.version}
-            output = Output(c.SCORES, scores, DateRange(ds, ds), ("model_version", "request_id"), only=version)
-            replace_partitions(lake, [output], run)
-        finally:
-            pairs.unpersist()
-    return ScoreReport(ds, loaded.card.name, loaded.card.version, **counts)
+    matrix, embedded = current_matrix(lake, config, ds, model_dir, loaded)
+    made, card, model = matrix.manifest, loaded.card, loaded.model
+    plan = (
+        CrossPlan.of([term.name for term in model.fusion().terms()], model.fusion())
+        if isinstance(model, LinearFusionRanker)
+        else CrossPlan.of(card.spec.cross, None)
+    )
+    ranking = Ranking(
+        model_dir=str(model_dir.absolute()), version=card.version, digest=made.digest, layout=plan.layout,
+        folder=str(matrix_folder(config, card.version, made.as_of)), shards=len(made.shard_rows),
+        top_k=config.score.top_k, requests_per_batch=config.score.requests_per_batch,
+        direct=config.score.direct_read and lake.root.startswith("/"),
+    )  # fmt: skip
+    counts, kept = _write(_Day(lake, config, ds, loaded, plan, ranking), candidates)
+    return ScoreReport(ds, card.name, card.version, **counts, embedded=embedded, chunks_kept=kept)
 
 
 def _require_same_features(loaded: LoadedModel, config: PrerankConfig) -> None:
@@ -100,80 +116,73 @@ def _require_same_features(loaded: LoadedModel, config: PrerankConfig) -> None:
         )
 
 
-def _ship_items(
-    lake: Lake, config: PrerankConfig, as_of: str, model_dir: Path, loaded: LoadedModel, folder: Path
-) -> tuple[DataFrame, str]:
-    """Embed the catalogue as of a day; returns (item_id, item_row) and the prefix of the shipped matrix."""
-    snapshot = snapshot_days(lake.days_of(c.ITEMS), as_of)
-    if snapshot is None:
-        raise MissingDataError(c.ITEMS, DateRange(as_of, as_of), lake.path(c.ITEMS))
-    items = lake.read(c.ITEMS, DateRange(snapshot, snapshot))
-    spec = loaded.card.spec
-    references = items.select("item_id", F.col("ds").alias(VERSION))
-    described = described_items(references, items, spec.categories, spec.numerics, spec.dense)
-    table = embed_items(described, str(model_dir.absolute()), loaded.card)
-    prefix = f"{folder.name}-"
-    write_matrix(table, folder)
-    for name in (VECTORS, BUCKETS):
-        (folder / name).rename(folder / (prefix + name))
-        lake.spark.sparkContext.addFile(str(folder / (prefix + name)))
-    rows = pa.table({"item_id": table["item_id"], "item_row": pa.array(range(len(table)), pa.int32())})
-    return lake.spark.createDataFrame(rows), prefix
+def _write(day: _Day, candidates: DataFrame) -> tuple[dict[str, int], int]:
+    """Score and commit the day; returns the counts of the report, and how many chunks were finished before."""
+    lake, config, version = day.lake, day.config, day.loaded.card.version
+    requests = slim(candidates, day.ranking.direct)
+    lists, histories = _lists(day, candidates).persist(), _histories(day, candidates).persist()
+    chunks, kept = config.score.chunks, 0
+
+    def score(part: DataFrame) -> DataFrame:
+        sides = (F.broadcast(lists), F.broadcast(histories)) if in_order else (lists, histories)
+        whole = scoring_requests(part, sides[0], sides[1], day.plan, day.loaded.card.spec)
+        return ranked(whole, day.ranking, lake.tasks, in_order)
+
+    try:
+        in_order = all(small(side) for side in (lists, histories))
+        if chunks == 1:
+            scores = score(requests)
+        else:
+            identity = [version, day.ranking.digest, _settings(config)]
+            scores, kept = score_in_chunks(lake, day.ds, version, identity, requests, chunks, score)
+        counted = Observation()
+        scores = scores.observe(counted, *count_columns())
+        scores = scores.select("ds", "request_id", "query_key", "user_id", "segments", "ranked",
+                               F.lit(version).alias("model_version"))  # fmt: skip
+        run = Run(job="score", config_hash=digest(config), definition_hash=version, inputs=dict(lake.pinned))
+        output = Output(c.SCORES, scores, DateRange(day.ds, day.ds), ("model_version", "request_id"),
+                        only={"model_version": version}, placed=True)  # fmt: skip
+        replace_partitions(lake, [output], run)
+    finally:
+        lists.unpersist()
+        histories.unpersist()
+    if chunks > 1:
+        remove(lake, day.ds, version)
+    return {name: int(value or 0) for name, value in counted.get.items()}, kept
 
 
-def _requests(
-    lake: Lake, config: PrerankConfig, ds: str, as_of: str, loaded: LoadedModel, candidates: DataFrame,
-    pairs: DataFrame, item_rows: DataFrame,
-) -> DataFrame:  # fmt: skip
-    spec = loaded.card.spec
-    assert isinstance(loaded.model, LinearFusionRanker)
-    reach = DateRange(shift_ds(ds, -config.export.history_days), shift_ds(ds, -1))
-    histories = recent_actions(lake.read(c.EVENTS, reach), candidates, item_rows, spec.actions, ds, spec.history_length)
-    interactions, fusion = lake.read(c.INTERACTIONS, DateRange(as_of, as_of)), loaded.model.fusion()
-    rates = _rates(lake, config, as_of, fusion.terms(), pairs)
-    best = _best_items(lake, config, as_of, item_rows)
-    return scoring_requests(candidates, pairs, interactions, fusion, spec, histories, best, rates)
+def _settings(config: PrerankConfig) -> Any:
+    """What of the configuration may change a score."""
+    return to_plain(replace(config, spark=SparkConfig(), lake=LakeConfig()))
 
 
-def _best_items(lake: Lake, config: PrerankConfig, as_of: str, item_rows: DataFrame) -> DataFrame:
-    if can_rank(config):
-        return best_items_of(lake.read(c.QUERY_ITEMS, DateRange(as_of, as_of)), item_rows)
-    nothing = item_rows.where(F.lit(False)).select(F.lit("").alias("query_key"), F.array("item_id").alias("items"))
-    return best_items_of(nothing, item_rows)
+def _lists(day: _Day, candidates: DataFrame) -> DataFrame:
+    lake, config = day.lake, day.config
+    asked = candidates.select("query_key").distinct()
+    interactions = lake.read(c.INTERACTIONS, day.as_of)
+    best = lake.read(c.QUERY_ITEMS, day.as_of) if can_rank(config) else None
+    matrix = (day.ranking.folder, day.ranking.digest)
+    return query_lists(asked, interactions, best, day.plan, _rates(day, candidates), matrix, lake.tasks)
 
 
-def _rates(lake: Lake, config: PrerankConfig, as_of: str, terms: Sequence[Term], pairs: DataFrame) -> Rates | None:
-    """Those of every pair to be scored, if the model reads any."""
-    names = [c.window_rate(action, days) for action, days in rate_cells(config)]
-    if not any(term.name.endswith(tuple(f"__{name}" for name in names)) for term in terms):
+def _histories(day: _Day, candidates: DataFrame) -> DataFrame:
+    spec = day.loaded.card.spec
+    reach = DateRange(shift_ds(day.ds, -day.config.export.history_days), shift_ds(day.ds, -1))
+    events = day.lake.read(c.EVENTS, reach)
+    return recent_actions(events, candidates, _items(day), spec.actions, day.ds, spec.history_length)
+
+
+def _items(day: _Day) -> DataFrame:
+    """(item_id) of the catalogue that the day is scored with."""
+    snapshot = Path(day.ranking.folder).name
+    return day.lake.read(c.ITEMS, DateRange(snapshot, snapshot)).select("item_id")
+
+
+def _rates(day: _Day, candidates: DataFrame) -> Rates | None:
+    """Those of every pair to be scored, if the model reads any: the one thing that is found pair by pair."""
+    names = [c.window_rate(action, days) for action, days in rate_cells(day.config)]
+    if not day.plan.reads(names):
         return None
-    asked = pairs.where("item_row IS NOT NULL").select(F.lit(as_of).alias(AS_OF), "query_key", "item_id").distinct()
-    return Rates(pair_rates(asked, backoff_of(lake, DateRange(as_of, as_of), config)).drop(AS_OF), names)
-
-
-def _ranked(requests: DataFrame, model_dir: str, prefix: str, config: PrerankConfig, loaded: LoadedModel) -> DataFrame:
-    top, version, size = config.score.top_k, loaded.card.version, config.score.requests_per_batch
-
-    def run(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
-        opened = open_model(model_dir, version)
-        assert isinstance(opened.model, LinearFusionRanker)
-        matrix = shipped_matrix(prefix)
-        for batch in batches:
-            for start in range(0, len(batch), size):
-                part = batch.slice(start, size)
-                ranked = rank(Requests(part), opened.model, opened.card.spec, matrix, top)
-                yield pa.RecordBatch.from_arrays([*(part[name] for name in _KEPT), ranked], names=[*_KEPT, "ranked"])
-
-    return requests.mapInArrow(run, _SCORED).withColumn("model_version", F.lit(version))
-
-
-def _count(candidates: DataFrame, pairs: DataFrame) -> dict[str, int]:
-    known = F.col("item_row").isNotNull()
-    [row] = pairs.agg(
-        F.count(F.lit(1)).alias("pairs"),
-        F.count_if(~known).alias("unknown_items"),
-        F.countDistinct(F.when(known, F.col("request_id"))).alias("with_items"),
-    ).toLocalIterator()
-    requests = candidates.count()
-    return {"requests": requests, "pairs": row.pairs, "unknown_items": row.unknown_items,
-            "empty_requests": requests - row.with_items}  # fmt: skip
+    pairs = candidates.select("query_key", F.explode("items").alias("item_id")).distinct()
+    asked = pairs.join(_items(day), "item_id", "left_semi").withColumn(AS_OF, F.lit(day.as_of.start))
+    return Rates(pair_rates(asked, backoff_of(day.lake, day.as_of, day.config)).drop(AS_OF), names)

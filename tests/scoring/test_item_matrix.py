@@ -1,6 +1,5 @@
 """A matrix on disk: what is written is mapped back, in any number of shards, and a damaged one is refused."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,22 +15,22 @@ VECTORS = np.arange(8, dtype=np.float32).reshape(4, 2)
 BUCKETS = np.arange(4, dtype=np.int32).reshape(4, 1)
 
 
-def parts(*cuts: int) -> Iterator[MatrixPart]:
-    for low, high in zip((0, *cuts), (*cuts, 4), strict=True):
-        yield MatrixPart(pa.array(IDS[low:high]), HASH[low:high], BUCKETS[low:high], VECTORS[low:high])
+def part(low: int, high: int) -> MatrixPart:
+    return MatrixPart(pa.array(IDS[low:high]), HASH[low:high], BUCKETS[low:high], VECTORS[low:high])
 
 
-def write(folder: Path, *cuts: int) -> ItemMatrix:
-    return write_matrix(folder, parts(*cuts), "v1", "2026-01-05", "d")
+def write(folder: Path, shard_rows: int = 9, cut: int = 2) -> ItemMatrix:
+    return write_matrix(folder, [part(0, cut), part(cut, 4)], 4, 2, shard_rows, ("v1", "2026-01-05", "d"))
 
 
-@pytest.mark.parametrize("cuts", [(), (2,), (1, 3)])
-def test_a_matrix_is_read_as_it_was_written(tmp_path, cuts):
-    matrix = write(tmp_path / "m", *cuts)
+@pytest.mark.parametrize(("shard_rows", "starts"), [(9, (0, 4)), (4, (0, 4)), (3, (0, 3, 4)), (1, (0, 1, 2, 3, 4))])
+@pytest.mark.parametrize("cut", [1, 2, 3])
+def test_a_matrix_is_read_as_it_was_written(tmp_path, shard_rows, starts, cut):
+    matrix = write(tmp_path / "m", shard_rows, cut)
     assert matrix.ids.to_pylist() == IDS
     assert (np.concatenate(matrix.shards) == VECTORS).all()
     assert (matrix.buckets == BUCKETS).all()
-    assert matrix.starts == (0, *cuts, 4)
+    assert matrix.starts == starts
     assert (matrix.manifest.model_version, matrix.manifest.as_of, matrix.manifest.width) == ("v1", "2026-01-05", 2)
 
 
@@ -51,7 +50,7 @@ def test_vectors_of_several_shards_are_not_taken_for_one(tmp_path):
 def test_equal_hashes_are_an_error_that_names_both_items(tmp_path):
     same = MatrixPart(pa.array(["a", "b"]), np.array([4, 4]), BUCKETS[:2], VECTORS[:2])
     with pytest.raises(ScoringError, match="'a' and 'b'"):
-        write_matrix(tmp_path / "m", iter([same]), "v1", "2026-01-05", "d")
+        write_matrix(tmp_path / "m", [same], 2, 2, 9, ("v1", "2026-01-05", "d"))
     assert not (tmp_path / "m").exists()
 
 

@@ -1,4 +1,6 @@
-"""A batch of requests through a model, against a double-precision brute force over the same vectors."""
+"""A batch of requests through a worker, against a double-precision brute force over the same vectors."""
+
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -7,12 +9,15 @@ import torch
 
 from models.config import TrainConfig
 from models.features import FeatureSpec
-from models.fusion import Fusion, LinearFusionRanker
+from models.fusion import LinearFusionRanker
 from models.registry import get_model
 from models.scaling import CrossScaling
 from models.towers import NumericStatistics
-from scoring.embed import ItemMatrix
-from scoring.worker import Requests, query_features, rank
+from scoring.cross_lists import CrossLayout, pack
+from scoring.item_matrix import ItemMatrix, MatrixPart, matrix_of, write_matrix
+from scoring.query_side import query_features
+from scoring.worker import COUNTS, Limits, Worker
+from scoring.xxhash import xxhash64
 
 CONFIG = TrainConfig(dim=8, hidden=(16,), id_dim=4, category_dim=4, text_buckets=64, id_buckets=32, category_buckets=8)
 SPEC = FeatureSpec(
@@ -33,6 +38,10 @@ SPEC = FeatureSpec(
     history_length=4,
 )
 IDS = [f"i{number}" for number in range(9)]
+CONSTANT = 0.5
+LAYOUT = CrossLayout(("all",), ((0,),), CONSTANT)
+#: What the query's interactions add to some items; the two that tie have nothing.
+CROSS = {0: 0.75, 4: 0.25, 8: -1.0}
 
 
 @pytest.fixture(scope="module")
@@ -50,69 +59,124 @@ def matrix(model: LinearFusionRanker) -> ItemMatrix:
     with torch.inference_mode():
         vectors = model.encode_item(features).numpy()
     vectors[3] = vectors[2]  # a tie, whatever the query is
-    return ItemMatrix(vectors, torch.cat([features.item_id[:, None], features.categories], dim=1).numpy())
+    buckets = torch.cat([features.item_id[:, None], features.categories], dim=1).numpy()
+    return matrix_of(IDS, xxhash64(pa.array(IDS)), vectors, buckets)
 
 
-def requests(sets: list[list[int]], histories: list[list[int]], best: list[list[int]] | None = None) -> Requests:
+def requests(sets: list[list[str]], lists: list[list[int]] | None = None, best: list[list[int]] | None = None) -> pa.RecordBatch:
     count = len(sets)
-    columns = {
-        "query_key": pa.array(["red shoes", "boots", "hats"][:count]),
-        "segment_values": pa.array([["DE"], [""], ["FR"]][:count]),
-        "item_rows": pa.array(sets, pa.list_(pa.int32())),
-        "items": pa.array([[IDS[row] for row in rows] for rows in sets], pa.list_(pa.string())),
-        "cross": pa.array([[0.1 * (row not in (2, 3)) for row in rows] for rows in sets], pa.list_(pa.float64())),
-        "history_rows": pa.array(histories, pa.list_(pa.int32())),
-        "best_rows": pa.array(best or [[]] * count, pa.list_(pa.int32())),
-        "history_actions": pa.array([[1] * len(rows) for rows in histories], pa.list_(pa.int8())),
-        "history_ages": pa.array(
-            [[60 * (1 + at) for at in range(len(rows))] for rows in histories], pa.list_(pa.int64())
-        ),
-    }
-    return Requests(pa.RecordBatch.from_pydict(columns))
+    hashes = xxhash64(pa.array(IDS))
+
+    def hashed(rows: list[list[int]] | None) -> pa.ListArray:
+        return pa.array([[int(hashes[row]) for row in one] for one in rows or [[]] * count], pa.list_(pa.int64()))
+
+    history = lists or [[]] * count
+    return pa.RecordBatch.from_pydict(
+        {
+            "request_id": [f"r{number}" for number in range(count)],
+            "query_key": pa.array(["red shoes", "boots", "hats"][:count]),
+            "segment_values": pa.array([["DE"], [""], ["FR"]][:count]),
+            "items": pa.array(sets, pa.list_(pa.string())),
+            "lists": pa.array([[packed()]] * count, pa.list_(pa.binary())),
+            "rates": pa.array([None] * count, pa.binary()),
+            "best": hashed(best),
+            "history_items": hashed(history),
+            "history_actions": pa.array([[1] * len(rows) for rows in history], pa.list_(pa.int8())),
+            "history_ages": pa.array([[60 * (1 + at) for at in range(len(rows))] for rows in history], pa.list_(pa.int64())),
+        }
+    )
 
 
-def brute_force(model: LinearFusionRanker, matrix: ItemMatrix, batch: Requests, k: int) -> list[list[str]]:
+def packed() -> bytes:
+    return pack(np.array(list(CROSS)), np.array([[value] for value in CROSS.values()]))
+
+
+def rank(
+    model: LinearFusionRanker, matrix: ItemMatrix, batch: pa.RecordBatch, k: int, shard: int = 0, pairs: int = 4
+) -> list[dict[str, object]]:
+    loaded = SimpleNamespace(model=model, card=SimpleNamespace(spec=SPEC))
+    worker = Worker(loaded, LAYOUT, matrix, Limits(k, 2, pairs), torch.device("cpu"), shard)
+    return [row for part in worker.rank([batch], ("request_id",), lambda one: one["items"]) for row in part.to_pylist()]
+
+
+def brute_force(model: LinearFusionRanker, matrix: ItemMatrix, batch: pa.RecordBatch, k: int) -> list[list[str]]:
     with torch.inference_mode():
         blended = model.blended_query(query_features(batch, SPEC, matrix)).double().numpy()
-    fusion: Fusion = model.fusion()
     best = []
-    for vector, rows, cross in zip(blended, batch.lists("item_rows"), batch.lists("cross"), strict=True):
+    for vector, items in zip(blended, batch["items"].to_pylist(), strict=True):
+        rows = {IDS.index(item) for item in items if item in IDS}
         scores = {
-            IDS[row]: round(fusion.dot_weight * float(matrix.vectors[row].astype(float) @ vector) + float(extra), 5)
-            for row, extra in zip(rows, cross, strict=True)
-        }
+            IDS[row]: round(model.fusion().dot_weight * float(matrix.vectors[row].astype(float) @ vector) + CONSTANT
+                            + CROSS.get(row, 0.0), 5)
+            for row in rows
+        }  # fmt: skip
         best.append(sorted(scores, key=lambda item: (-scores[item], item))[:k])
     return best
 
 
-def ranked(batch: Requests, model: LinearFusionRanker, matrix: ItemMatrix, k: int) -> list[list[str]]:
-    return [[entry["item_id"] for entry in row] for row in rank(batch, model, SPEC, matrix, k).to_pylist()]
+def items_of(rows: list[dict[str, object]]) -> list[list[str]]:
+    return [[one["item_id"] for one in row["ranked"]] for row in rows]
+
+
+SETS = [["i0", "i1", "i3", "i2", "i8"], ["i5", "i4"], []]
 
 
 @pytest.mark.parametrize("k", [1, 3, 100])
-def test_rankings_equal_brute_force_with_ties_by_id(model, matrix, k):
-    batch = requests([[0, 1, 3, 2, 8], [5, 4], []], [[1, 2], [], [7]])
-    assert ranked(batch, model, matrix, k) == brute_force(model, matrix, batch, k)
+@pytest.mark.parametrize("pairs", [1, 4, 99])
+def test_rankings_equal_brute_force_with_ties_by_id(model, matrix, k, pairs):
+    batch = requests(SETS, [[1, 2], [], [7]])
+    assert items_of(rank(model, matrix, batch, k, pairs=pairs)) == brute_force(model, matrix, batch, k)
+
+
+def test_what_is_unknown_or_named_twice_is_counted_and_never_ranked(model, matrix):
+    batch = requests([["i1", "x", "i1", "i2", "x", "y"], ["x"], []])
+    rows = rank(model, matrix, batch, 9)
+    assert items_of(rows) == brute_force(model, matrix, batch, 9)
+    assert [[row[name] for name in COUNTS] for row in rows] == [[4, 2, 0, 2], [1, 1, 0, 0], [0, 0, 0, 0]]
+
+
+def test_a_pair_without_a_finite_score_is_counted_and_never_ranked(model, matrix):
+    vectors = matrix.vectors.copy()
+    vectors[4, 0] = np.nan
+    broken = matrix_of(IDS, matrix.hashes, vectors, matrix.buckets)
+    rows = rank(model, broken, requests([["i4", "i1", "i4"], ["i4"]]), 9)
+    assert items_of(rows) == [["i1"], []]
+    assert [[row[name] for name in COUNTS] for row in rows] == [[2, 0, 1, 1], [1, 0, 1, 0]]
+
+
+def test_shards_together_score_and_count_as_one_matrix_does(model, matrix, tmp_path):
+    part = MatrixPart(matrix.ids, matrix.hashes, matrix.buckets, matrix.vectors)
+    split = write_matrix(tmp_path / "m", [part], 9, matrix.vectors.shape[1], 4, ("v", "2026-01-01", "d"))
+    batch = requests([["i1", "x", "i1", "i8", "i4", "i5"], ["x", "x"], ["i0"]])
+    whole = rank(model, matrix, batch, 9)
+    parts = [rank(model, split, batch, 9, shard) for shard in range(3)]
+    for number, row in enumerate(whole):
+        shards = [shard[number] for shard in parts]
+        assert [sum(one[name] for one in shards) for name in COUNTS] == [row[name] for name in COUNTS]
+        merged = sorted((one for shard in shards for one in shard["ranked"]), key=lambda one: (-one["score"], one["item_id"]))
+        assert merged == row["ranked"]
 
 
 def test_the_best_items_of_a_query_reach_its_vector_and_no_other(model, matrix):
-    sets = [[0], [5]]
     lists = [list(range(9)) * 3, []]
-    plain, listed = (query_features(requests(sets, [[], []], best), SPEC, matrix) for best in (None, lists))
+    plain, listed = (query_features(requests([["i0"], ["i5"]], None, best), SPEC, matrix) for best in (None, lists))
     assert listed.top_item[0].tolist() == [int(matrix.buckets[row, 0]) for row in lists[0][:20]]
     assert not listed.top_item[1].any()
     different = (model.blended_query(plain) != model.blended_query(listed)).any(dim=1)
     assert different.tolist() == [True, False]
 
 
-def test_a_slice_of_a_batch_ranks_as_the_whole_does(model, matrix):
-    batch = requests([[0, 1], [5, 4, 6], [7, 8]], [[1], [2, 3], []])
-    part = Requests(batch.batch.slice(1, 2))
-    assert ranked(part, model, matrix, 9) == ranked(batch, model, matrix, 9)[1:]
+def test_a_history_keeps_the_order_and_leaves_out_unknown_items(matrix):
+    batch = requests([[]], [[3, 5, 1, 0, 2]])
+    items = batch["history_items"].to_pylist()
+    items[0][1] = 12345
+    batch = batch.set_column(batch.schema.get_field_index("history_items"), "history_items", pa.array(items))
+    features = query_features(batch, SPEC, matrix)
+    assert features.history_item[0].tolist() == [int(matrix.buckets[row, 0]) for row in (3, 1, 0, 2)]
+    assert features.history_age[0].tolist() == [1] * 4
 
 
-def test_a_vector_that_is_no_number_stops_the_batch(model, matrix):
-    broken = ItemMatrix(matrix.vectors.copy(), matrix.buckets)
-    broken.vectors[4, 0] = np.nan
-    with pytest.raises(ValueError, match="not a finite number"):
-        rank(requests([[4]], [[]]), model, SPEC, broken, 1)
+def test_the_other_requests_of_a_batch_change_no_bit(model, matrix):
+    batch = requests(SETS, [[1], [2, 3], []])
+    alone = [row for at in range(3) for row in rank(model, matrix, batch.slice(at, 1), 9)]
+    assert alone == rank(model, matrix, batch, 9)

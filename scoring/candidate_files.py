@@ -1,0 +1,104 @@
+"""Candidate lists read by the workers themselves from the data files of a Delta table, past the JVM.
+
+A list of a thousand strings costs the JVM a thousand objects, twice; Arrow decodes the same bytes in place. Spark still
+says which requests there are and which file holds each.
+"""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from scoring.errors import ScoringError
+
+#: Requests decoded at once: their lists lie in memory as strings.
+_REQUESTS_AT_ONCE = 512
+
+
+class CandidateFiles:
+    """Reads lists in the order of the files, as long as they are asked for in that order; each file once.
+
+    A file is a URI, with the range of bytes that is a task's share of it as ``#start-length``.
+    """
+
+    def __init__(self) -> None:
+        self._uri = ""
+        self._parts: Iterator[pa.RecordBatch] = iter(())
+        self._part: pa.RecordBatch | None = None
+
+    def lists(self, uris: pa.StringArray, request_ids: pa.StringArray) -> pa.ListArray:
+        """The items (R,) of requests in files given by URI (R,); ScoringError for a file that does not hold them."""
+        changes = np.flatnonzero(pc.not_equal(uris[1:], uris[:-1]).to_numpy(zero_copy_only=False)) + 1
+        edges = [0, *changes.tolist(), len(uris)]
+        found = [
+            self._of_file(uris[low].as_py(), request_ids.slice(low, high - low))
+            for low, high in pairwise(edges)
+            if high > low
+        ]
+        return pa.concat_arrays(found) if found else pa.array([], pa.list_(pa.string()))
+
+    def _of_file(self, uri: str, request_ids: pa.StringArray) -> pa.ListArray:
+        parts, places = [], np.full(len(request_ids), -1, dtype=np.int64)
+        count, restarts = 0, 0
+        if uri != self._uri:
+            self._open(uri)
+        while (places < 0).any():
+            if self._part is None:
+                restarts += 1
+                if restarts > 2:
+                    missing = request_ids[int(np.flatnonzero(places < 0)[0])].as_py()
+                    raise ScoringError(f"{uri} does not hold request '{missing}' any more: run the same command again")
+                self._open(uri, whole=restarts == 2)
+                continue
+            at = pc.index_in(request_ids, self._part["request_id"]).fill_null(-1).to_numpy(zero_copy_only=False)
+            here = np.flatnonzero((at >= 0) & (places < 0))
+            if len(here):
+                parts.append(_taken(self._part["items"], at[here]))
+                places[here] = np.arange(count, count + len(here))
+                count += len(here)
+            if (places < 0).any():
+                self._part = next(self._parts, None)
+        lists = pa.concat_arrays(parts) if parts else pa.array([], pa.list_(pa.string()))
+        in_order = len(places) == 0 or (np.diff(places) == 1).all()
+        return lists if in_order else lists.take(pa.array(places))
+
+    def _open(self, uri: str, whole: bool = False) -> None:
+        try:
+            file = pq.ParquetFile(unquote(urlsplit(uri).path), memory_map=True)
+            self._parts = file.iter_batches(
+                _REQUESTS_AT_ONCE,
+                row_groups=None if whole else _row_groups(file.metadata, urlsplit(uri).fragment),
+                columns=["request_id", "items"],
+                use_threads=False,
+            )
+            self._uri, self._part = uri, next(self._parts, None)
+        except (OSError, pa.ArrowException) as error:
+            raise ScoringError(
+                f"a worker cannot read {uri} ({error}): give workers the lake's folder, or read through Spark with "
+                "--set score.direct_read=false"
+            ) from error
+
+
+def _row_groups(metadata: pq.FileMetaData, share: str) -> list[int]:
+    """Those whose middle lies in the share, as Spark deals them out."""
+    start, length = map(int, share.split("-"))
+    found = []
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        columns = [group.column(at) for at in range(group.num_columns)]
+        first = min(column.dictionary_page_offset or column.data_page_offset for column in columns)
+        if start <= first + sum(column.total_compressed_size for column in columns) // 2 < start + length:
+            found.append(number)
+    return found
+
+
+def _taken(lists: pa.ListArray, places: npt.NDArray[np.int64]) -> pa.ListArray:
+    # A slice shares memory; a take copies every string.
+    if len(places) and places[-1] - places[0] == len(places) - 1 and (np.diff(places) == 1).all():
+        return lists.slice(int(places[0]), len(places))
+    return lists.take(pa.array(places))
