@@ -141,7 +141,7 @@ def _lists(
         known = pairs.join(items.select("item_id"), "item_id", "left_semi")
         lists[INTERACTIONS] = best_items(known, config, wanted[INTERACTIONS]).drop("ds")
     if BM25 in wanted:
-        lists[BM25] = matching_items(asked, items, wanted[BM25])
+        lists[BM25] = matching_items(asked, items, wanted[BM25], lake.tasks)
     if NEAREST in wanted and model_dir:
         lists[NEAREST] = nearest_items(lake, config, ds, todo.select("ds", *REQUEST), model_dir, wanted[NEAREST])
     return lists

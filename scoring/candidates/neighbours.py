@@ -71,7 +71,8 @@ def nearest_items(
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         return neighbours(batches, search, torch.device("cpu"))
 
-    return sides.mapInArrow(run, _SCHEMA)
+    # By number: Spark would put so few bytes into one task, however long each request takes.
+    return sides.repartition(lake.tasks, "request_id").mapInArrow(run, _SCHEMA)
 
 
 def neighbours(batches: Iterable[pa.RecordBatch], search: Search, device: torch.device) -> Iterator[pa.RecordBatch]:

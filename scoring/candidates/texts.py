@@ -53,8 +53,8 @@ def index_of(items: DataFrame) -> TextIndex:
     return TextIndex(table["item_id"].to_pylist(), table["text"].to_pylist())
 
 
-def matching_items(asked: DataFrame, items: DataFrame, most: int) -> DataFrame:
-    """(query_key, items array<string>) of each ``query_key`` of ``asked``, which are distinct."""
+def matching_items(asked: DataFrame, items: DataFrame, most: int, tasks: int) -> DataFrame:
+    """(query_key, items array<string>) of each ``query_key`` of ``asked``, which are distinct, in ``tasks`` tasks."""
     shared = asked.sparkSession.sparkContext.broadcast(index_of(items))
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
@@ -62,4 +62,6 @@ def matching_items(asked: DataFrame, items: DataFrame, most: int) -> DataFrame:
             found = shared.value.items(batch["query_key"].to_pylist(), most)
             yield pa.RecordBatch.from_arrays([batch["query_key"], found], names=["query_key", "items"])
 
-    return asked.select("query_key").mapInArrow(run, "query_key string, items array<string>")
+    # By number: Spark would put so few bytes into one task, however long each query takes.
+    spread = asked.select("query_key").repartition(tasks, "query_key")
+    return spread.mapInArrow(run, "query_key string, items array<string>")
