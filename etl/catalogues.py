@@ -68,14 +68,16 @@ def _described(raw: DataFrame, table: str, config: EtlConfig, where: str) -> Dat
 
 
 def _candidates(raw: DataFrame, config: EtlConfig) -> DataFrame:
+    """Without a column ``items``, sets are empty: ``prerank candidates`` fills them."""
     present = [name for name in config.events.segments if name in raw.columns]
+    items = F.col("items") if "items" in raw.columns else F.array()
     return with_query_key(raw).select(
         "ds",
         F.col("request_id").cast("string").alias("request_id"),
         "query_key",
         F.col("user_id").cast("string").alias("user_id"),
         _map(present, "string").alias("segments"),
-        F.col("items").cast("array<string>").alias("items"),
+        items.cast("array<string>").alias("items"),
     )
 
 

@@ -12,8 +12,8 @@ def can_rank(config: EtlConfig) -> bool:
     return "decay" in config.interactions.families
 
 
-def best_items(interactions: DataFrame, config: EtlConfig) -> DataFrame:
-    """(ds, query_key) -> ``items``, array<string>: at most QUERY_ITEMS_LENGTH that were engaged with, best first.
+def best_items(interactions: DataFrame, config: EtlConfig, most: int = QUERY_ITEMS_LENGTH) -> DataFrame:
+    """(ds, query_key) -> ``items``, array<string>: at most ``most`` that were engaged with, best first.
 
     Best: the most decayed engagement under (all, ''), as for ``top_items_per_query``; ties by item_id.
     """
@@ -25,5 +25,5 @@ def best_items(interactions: DataFrame, config: EtlConfig) -> DataFrame:
     ranked = everyone.groupBy("ds", "query_key").agg(
         F.array_sort(F.collect_list(F.struct((-engagement).alias("rank"), "item_id"))).alias("ranked")
     )
-    items = F.slice(F.transform("ranked", lambda one: one["item_id"]), 1, QUERY_ITEMS_LENGTH)
+    items = F.slice(F.transform("ranked", lambda one: one["item_id"]), 1, most)
     return ranked.select("ds", "query_key", items.alias("items"))

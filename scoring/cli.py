@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from etl.cli import add_days, days_of
 from etl.contract.errors import UsageError
 from scoring import registry_cli
+from scoring.candidates import cli as candidates_cli
 
 if TYPE_CHECKING:
     from etl.lake import Lake
@@ -18,6 +19,7 @@ _SHOWN_DRIFTS = 10
 
 def add_verbs(subparsers: Any) -> None:
     """Add the verbs to an argparse sub-parser collection; each sets ``run(args, context) -> dict``."""
+    candidates_cli.add_verbs(subparsers)
     parser = subparsers.add_parser("score", help="the candidates of a ds through a model -> scores")
     parser.add_argument("--model", required=True, metavar="DIR", help="a model directory, or champion: that of the ds")
     add_days(parser)

@@ -16,8 +16,10 @@ REQUIRED: dict[str, tuple[str, ...]] = {
     EVENTS: RAW_REQUIRED,
     ITEMS: ("item_id",),
     QUERIES: ("query",),
-    CANDIDATES: ("request_id", "query", "user_id", "items"),
+    CANDIDATES: ("request_id", "query", "user_id"),
 }
+#: Columns that are found under any spelling too, where there are any.
+OPTIONAL: dict[str, tuple[str, ...]] = {EVENTS: RAW_OPTIONAL, CANDIDATES: ("items",)}
 
 #: Columns that writers which know no nullable integer turn into floats: 7.0 means 7.
 _WHOLE = ("request_id", "user_id", "item_id", "event_id", "position")
@@ -53,7 +55,7 @@ def to_raw(df: DataFrame, table: str, renames: Mapping[str, str], where: str) ->
     present = [name for name in df.columns if name != CORRUPT]
     if absent:
         raise MissingColumnsError(where, table, absent, present, renames)
-    names = raw_names(df.columns, (*required, *(RAW_OPTIONAL if table == EVENTS else ())), renames)
+    names = raw_names(df.columns, (*required, *OPTIONAL.get(table, ())), renames)
     # By position: two raw names may differ in case only, which Spark cannot tell apart by name.
     renamed = df.toDF(*names)
     require_columns(names, required, table, where, renames)
@@ -100,7 +102,9 @@ def typed(field: T.StructField) -> Column:
     if field.name == "ts" and isinstance(kind, T.TimestampNTZType | T.DateType):
         return column.cast("timestamp")
     if field.name == "items":
-        return column.cast("array<string>") if isinstance(kind, T.ArrayType) else item_list(column.cast("string"))
+        listed = column.cast("array<string>") if isinstance(kind, T.ArrayType) else item_list(column.cast("string"))
+        # Nothing there is a set without items; null stays for a list that cannot be read.
+        return F.when(column.isNull(), F.array().cast("array<string>")).otherwise(listed)
     if isinstance(kind, T.ArrayType):
         return column
     if isinstance(kind, T.StructType | T.MapType):

@@ -67,6 +67,13 @@ def test_candidates_keep_their_list_and_carry_segments(spark):
 
 
 @pytest.mark.spark
+def test_candidates_without_a_column_of_items_have_an_empty_list(spark):
+    frame = spark.createDataFrame([("r", "q", "u")], "request_id string, query string, user_id string")
+    [row] = catalogue(frame, c.CANDIDATES, small_config(), DAYS, "here").collect()
+    assert (row["items"], row.segments) == ([], {})
+
+
+@pytest.mark.spark
 def test_a_configured_column_that_is_missing_is_named(spark):
     with pytest.raises(InputError, match="price"):
         catalogue(items_frame(spark, []).drop("price"), c.ITEMS, small_config(), DAYS, "here")

@@ -237,6 +237,17 @@ def test_candidates_get_a_list_of_items_from_every_format(spark, tmp_path):
         assert [row["items"] for row in rows(df)] == [["001", "002"]] * df.count()
 
 
+def test_candidates_without_items_have_an_empty_list_and_broken_lists_none(spark, tmp_path):
+    ours = "request_id,query,user_id,items\n"
+    file = write(tmp_path / "a.csv", ours + 'r1,q,u,\nr2,q,u," "\nr3,q,u,[]\nr4,q,u,[broken\n')
+    found = {row["request_id"]: row["items"] for row in rows(read(spark, "csv", file, "candidates"))}
+    assert found == {"r1": [], "r2": [], "r3": [], "r4": None}
+    file = write(tmp_path / "a.json", '{"request_id": "r1", "query": "q", "user_id": "u", "items": null}')
+    assert [row["items"] for row in rows(read(spark, "json", file, "candidates"))] == [[]]
+    file = write(tmp_path / "b.csv", "request_id,query,user_id\nr1,q,u\n")
+    assert "items" not in read(spark, "csv", file, "candidates").columns
+
+
 def test_a_catalogue_keeps_its_other_columns(spark, tmp_path):
     file = write(tmp_path / "items.csv", "sku,text,price\n007,red shoe,9.50\n")
     found = rows(read(spark, "csv", file, "items", {"item_id": "sku"}))
