@@ -294,4 +294,4 @@ class Fit(Ranker):
     def _gathered(self, q: Tensor, index: Tensor) -> Tensor:
         """(P, N*H_u*p), index (P,) -> (P, H_u*p)."""
         vectors = q.unflatten(1, (len(self.meta.queries), self.scorer.user_heads * self.head_dim))
-        return vectors[torch.arange(len(q), device=q.device), index.long()]
+        return vectors[torch.arange(q.shape[0], device=q.device), index.long()]
