@@ -76,9 +76,7 @@ class Explanation:
     """How many were kept."""
 
 
-def explain(
-    lake: Lake, config: PrerankConfig, ds: str, model_dir: Path, request_id: str, item_id: str
-) -> Explanation:  # fmt: skip
+def explain(lake: Lake, config: PrerankConfig, ds: str, model_dir: Path, request_id: str, item_id: str) -> Explanation:
     """Score one pair of ``ds`` from its own rows. The item need not be a candidate of the request.
 
     Raises UnknownRequestError, UnknownItemError, MissingDataError for a missing table or day, ScoringError if model and

@@ -102,7 +102,7 @@ def _history(entries: list[Row], length: int) -> HistoryRows:
 
 def _query_features(
     spec: FeatureSpec, request: Row, history: HistoryRows, best: list[int], items: ItemFeatures
-) -> QueryFeatures:  # fmt: skip
+) -> QueryFeatures:
     top = np.full((1, QUERY_ITEMS_LENGTH), -1, dtype=np.int32)
     top[0, : len(best[:QUERY_ITEMS_LENGTH])] = best[:QUERY_ITEMS_LENGTH]
     given = [(request.segments or {}).get(name, "") for name in spec.segments]
@@ -120,7 +120,7 @@ def _query_features(
 
 def _cross(
     lake: Lake, config: PrerankConfig, as_of: str, loaded: LoadedModel, request: Row, item_id: str
-) -> dict[str, float]:  # fmt: skip
+) -> dict[str, float]:
     read = loaded.model.cross_read()
     if not read:
         return {}

@@ -60,6 +60,8 @@ class Serving:
     def scores(self, request: Request) -> dict[str, float]:
         """item_id -> score of the candidates that the catalogue holds."""
         items = [item for item in dict.fromkeys(request.items) if item in self.row_of]
+        if not items:
+            return {}
         query = self.query_row(request.query_key)
         cross = self._cross(request, items, query.get("counts"))
         v = self.vectors[[self.row_of[item] for item in items]]  # (P, Y)
@@ -168,7 +170,7 @@ class Serving:
 
         The file is sorted by the first: only the row groups whose bounds hold a value are read.
         """
-        if name not in self.manifest["files"]:
+        if name not in self.manifest["files"] or not all(keys.values()):
             return []
         wanted = [dataset.field(column).isin(list(values)) for column, values in keys.items()]
         first, *others = wanted

@@ -14,9 +14,7 @@ from pyspark.sql import DataFrame
 from etl.arrow_files import arrow_type
 
 
-def write_sorted(
-    frame: DataFrame, keys: Sequence[str], kinds: Mapping[str, str], path: Path, group_rows: int
-) -> int:  # fmt: skip
+def write_sorted(frame: DataFrame, keys: Sequence[str], kinds: Mapping[str, str], path: Path, group_rows: int) -> int:
     """Write the columns ``kinds`` (name to Arrow type, as etl.contract.manifest spells it); returns the rows.
 
     Texts sort by their UTF-8 bytes. The same rows make the same file, however Spark has cut them.

@@ -3,13 +3,14 @@
 A program counts only if, read back from its file, it says what the model says.
 """
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.export import Dim
+from torch.export import Dim, ExportedProgram
 
 from models.contract import FeatureTable, ItemFeatures, QueryFeatures, Ranker
 from models.features import FeatureSpec
@@ -121,9 +122,22 @@ def _write(
 ) -> Signature:  # fmt: skip
     example = inputs_of(BATCH_SIZES[-1])
     free = tuple({0: Dim(dimension)} for _ in example)
-    torch.export.save(torch.export.export(module.eval(), example, dynamic_shapes=free), path)
+    whole = torch.export.export(module.eval(), example, dynamic_shapes=free)
+    part = torch.export.export(_without_unread(module, whole), example, dynamic_shapes=free)
+    torch.export.save(part, path)
     require_equal(path, module, inputs_of)
     return Signature(_ports(inputs, example, dimension), _ports(outputs, module(*example), dimension))
+
+
+def _without_unread(module: nn.Module, program: ExportedProgram) -> nn.Module:
+    """A copy without the tensors that the program never reads: an item tower's file needs no query tower's weights."""
+    names = {**program.graph_signature.inputs_to_parameters, **program.graph_signature.inputs_to_buffers}
+    part = copy.deepcopy(module)
+    for node in program.graph.nodes:
+        if node.op == "placeholder" and node.name in names and not node.users:
+            owner, _, name = names[node.name].rpartition(".")
+            setattr(part.get_submodule(owner), name, None)
+    return part
 
 
 @torch.no_grad()

@@ -96,6 +96,15 @@ def test_a_feature_contract_without_cross_features_is_exported(name: str, tmp_pa
     write_programs(random_model(name, WITHOUT_CROSS), WITHOUT_CROSS, tmp_path)
 
 
+def test_a_program_holds_only_the_weights_that_it_reads(tmp_path: Path):
+    write_programs(random_model("inttower"), SPEC, tmp_path)
+    weights = {name: set(torch.export.load(tmp_path / name).state_dict) for name in (QUERY_TOWER, ITEM_TOWER, SCORER)}
+    assert weights[SCORER] == {"model.fusion_layer.rho", "model.fusion_layer.bias"}
+    assert {"model.tables.text.weight", "model.item_heads.linear.weight"} <= weights[ITEM_TOWER]
+    assert not any("query" in name or "fusion" in name for name in weights[ITEM_TOWER])
+    assert not any("item_heads" in name for name in weights[QUERY_TOWER])
+
+
 def test_a_program_that_says_something_else_is_refused(tmp_path: Path):
     model = random_model("fit")
     write_programs(model, SPEC, tmp_path)
