@@ -78,13 +78,15 @@ def _unseen_rates(pairs: DataFrame, backoff: Backoff) -> DataFrame:
 def _token_counts(pairs: DataFrame, interactions: DataFrame, config: EtlConfig) -> DataFrame:
     """Per pair the counts of its item under any query that shares a word, once per shared word."""
     everyone = interactions.where(F.col("segment_name") == c.ALL_SEGMENT).withColumnRenamed("ds", AS_OF)
-    asked = pairs.withColumn("token", _words())
-    seen = everyone.select(AS_OF, "item_id", *_counts(config), _words().alias("token"))
+    asked = pairs.withColumn("token", words())
+    seen = everyone.select(AS_OF, "item_id", *count_columns(config), words().alias("token"))
     relevant = seen.join(asked.select(AS_OF, "token", "item_id").distinct(), [AS_OF, "token", "item_id"], "left_semi")
     # A word may stand in very many queries on both sides: added up before the sides meet.
-    known = relevant.groupBy(AS_OF, "token", "item_id").agg(*(F.sum(name).alias(name) for name in _counts(config)))
+    known = relevant.groupBy(AS_OF, "token", "item_id").agg(
+        *(F.sum(name).alias(name) for name in count_columns(config))
+    )
     found = asked.join(known, [AS_OF, "token", "item_id"], "left")
-    sums = [F.coalesce(F.sum(name), F.lit(0)).alias(f"t_{name}") for name in _counts(config)]
+    sums = [F.coalesce(F.sum(name), F.lit(0)).alias(f"t_{name}") for name in count_columns(config)]
     return found.groupBy(*_PAIR).agg(*sums)
 
 
@@ -93,7 +95,7 @@ def _query_counts(pairs: DataFrame, queries_daily: DataFrame, priors: Priors, co
     asked = pairs.select("query_key").distinct()
     everyone = queries_daily.where(F.col("segment_name") == c.ALL_SEGMENT).join(asked, "query_key", "left_semi")
     counted = query_windows(everyone, DateRange(min(priors.rate), max(priors.rate)), config)
-    return counted.select(AS_OF, "query_key", *(F.col(name).alias(f"q_{name}") for name in _counts(config)))
+    return counted.select(AS_OF, "query_key", *(F.col(name).alias(f"q_{name}") for name in count_columns(config)))
 
 
 def _priors_frame(pairs: DataFrame, priors: Priors, config: EtlConfig) -> DataFrame:
@@ -117,10 +119,12 @@ def _rate(place: int, cell: tuple[str, int], config: EtlConfig) -> Column:
     return rate
 
 
-def _counts(config: EtlConfig) -> list[str]:
+def count_columns(config: EtlConfig) -> list[str]:
+    """The windowed counts that rates are found from."""
     windows = config.interactions.windows_days
     return [c.window_count(action, days) for action in config.events.actions for days in windows]
 
 
-def _words() -> Column:
+def words() -> Column:
+    """Each distinct word of ``query_key``, one per row."""
     return F.explode(F.array_distinct(F.split("query_key", " ")))

@@ -44,6 +44,7 @@ class Cold(Ranker):
     def __init__(self, spec: FeatureSpec, config: TrainConfig, scaling: CrossScaling, numerics: NumericStatistics):
         super().__init__(spec.head_weights, config.dim)
         own, width = config.cold, config.cold.field_dim
+        self.cross_names = scaling.names
         self.tables = Tables(spec, config)
         self.query_fields = QueryFields(spec, config, width)
         self.item_fields = ItemFields(spec, config, numerics, width)
@@ -65,6 +66,9 @@ class Cold(Ranker):
     def score(self, q: Tensor, v: Tensor, cross: Tensor) -> Tensor:
         logits: Tensor = self.scorer(q, v, self.scorer.scaled(cross))
         return logits
+
+    def cross_read(self) -> tuple[str, ...]:
+        return self.cross_names
 
     def cost(self) -> Cost:
         return self.scorer.cost(len(self.scorer.rate))

@@ -136,6 +136,10 @@ class Ranker(nn.Module):
         """Logits (P, H) of q (P, X), v (P, Y) and unscaled cross features (P, C)."""
         raise NotImplementedError
 
+    def cross_read(self) -> tuple[str, ...]:
+        """Names of the cross features that ``score`` looks at, in their order. None by default."""
+        return ()
+
     def cost(self) -> Cost:
         """Of ``score``."""
         raise NotImplementedError

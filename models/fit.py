@@ -288,10 +288,10 @@ class Fit(Ranker):
 
     def _mixed(self, q: Tensor, shares: Tensor) -> Tensor:
         """(P, N*H_u*p), k (P, N) -> (P, H_u*p), of length 1."""
-        vectors = q.unflatten(1, (len(self.meta.queries), self.scorer.user_heads * self.head_dim))
+        vectors = q.unflatten(1, (-1, self.scorer.user_heads * self.head_dim))
         return functional.normalize(torch.einsum("pn,pnd->pd", shares, vectors), dim=-1)
 
     def _gathered(self, q: Tensor, index: Tensor) -> Tensor:
         """(P, N*H_u*p), index (P,) -> (P, H_u*p)."""
-        vectors = q.unflatten(1, (len(self.meta.queries), self.scorer.user_heads * self.head_dim))
-        return vectors[torch.arange(len(q), device=q.device), index.long()]
+        vectors = q.unflatten(1, (-1, self.scorer.user_heads * self.head_dim))
+        return vectors[torch.arange(q.shape[0], device=q.device), index.long()]

@@ -133,6 +133,10 @@ class Fscd(Ranker):
         served: Tensor = self.scorer(q, v, scaled[:, columns], columns)
         return served
 
+    def cross_read(self) -> tuple[str, ...]:
+        kept = self._part(self.selection.chosen(), 2).tolist()
+        return tuple(name for name, is_kept in zip(self.names[sum(self.counts[:2]) :], kept, strict=True) if is_kept)
+
     def cost(self) -> Cost:
         return self.scorer.cost(int(self._part(self.selection.chosen(), 2).sum()))
 

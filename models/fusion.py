@@ -123,6 +123,9 @@ class LinearFusionRanker(Ranker):
         logits: Tensor = self.fusion_layer(q, v, cross)
         return logits
 
+    def cross_read(self) -> tuple[str, ...]:
+        return self.fusion_layer.scaling.names
+
     def cost(self) -> Cost:
         """As served: one blended query vector, one folded number for all cross features of the pair."""
         return Cost(flops=2 * self.dim + 2, bytes=4 * self.dim + 4)

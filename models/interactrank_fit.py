@@ -34,6 +34,9 @@ class InteractRankFit(Fit):
     def score(self, q: Tensor, v: Tensor, cross: Tensor) -> Tensor:
         return super().score(q, v, cross) + self.fusion_layer.cross_logit(cross)
 
+    def cross_read(self) -> tuple[str, ...]:
+        return self.fusion_layer.scaling.names
+
     def cost(self) -> Cost:
         """FIT's, and one folded number for all cross features of the pair."""
         fit = super().cost()

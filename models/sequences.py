@@ -46,7 +46,7 @@ class UserSequence(nn.Module):
         entries = self.history.entries(tables, queries)  # (R, L, D)
         if self.mode == MEAN:
             return (entries * seen.unsqueeze(-1)).sum(1) / seen.sum(1, keepdim=True).clamp(min=1)
-        user = entries.new_zeros(len(entries), entries.shape[-1])
+        user = entries.new_zeros(entries.shape[0], entries.shape[-1])
         if isinstance(self.history, WeightedPooling):
             user = user + self.history.pool(entries, queries)
         if self.attention is not None:

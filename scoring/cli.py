@@ -1,6 +1,7 @@
 """The verbs of scoring, and how every verb's result looks in a terminal."""
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,9 +9,9 @@ from etl.cli import add_days, days_of
 from etl.contract.errors import UsageError
 from scoring import registry_cli
 from scoring.candidates import cli as candidates_cli
+from scoring.serving import cli as serving_cli
 
 if TYPE_CHECKING:
-    from etl.lake import Lake
     from scoring.context import Context
 
 DEMO_SOURCES = ("simulate", "complete-journey")
@@ -23,12 +24,19 @@ def add_verbs(subparsers: Any) -> None:
     parser = subparsers.add_parser("score", help="the candidates of a ds through a model -> scores")
     parser.add_argument("--model", required=True, metavar="DIR", help="a model directory, or champion: that of the ds")
     add_days(parser)
+    parser.add_argument(
+        "--explain",
+        nargs=2,
+        metavar=("REQUEST", "ITEM"),
+        help="print where one pair's score comes from; writes nothing",
+    )
     parser.set_defaults(run=run_score)
     parser = subparsers.add_parser("embed", help="the catalogue of a ds through a model's item tower -> item_vectors")
     parser.add_argument("--model", required=True, metavar="DIR", help="a model directory, or champion: that of the ds")
     add_days(parser)
     parser.set_defaults(run=run_embed)
     registry_cli.add_verbs(subparsers)
+    serving_cli.add_verbs(subparsers)
     parser = subparsers.add_parser("report", help="one self-contained HTML page with plots")
     parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="the HTML file")
     parser.set_defaults(run=run_report)
@@ -43,30 +51,29 @@ def add_verbs(subparsers: Any) -> None:
 
 
 def run_score(args: argparse.Namespace, context: "Context") -> dict[str, Any]:
+    from scoring.explain import explain
+    from scoring.model_versions import model_directory
     from scoring.score import score_candidates
 
     days = days_of(args)
     if len(days) != 1:
         raise UsageError(f"score ranks the candidates of one day: give --ds, not the range {days}")
     lake = context.lake()
-    return vars(score_candidates(lake, context.config, days.start, _model_of(args, lake, days.start)))
+    model = model_directory(lake, args.model, days.start)
+    if args.explain:
+        return asdict(explain(lake, context.config, days.start, model, *args.explain))
+    return vars(score_candidates(lake, context.config, days.start, model))
 
 
 def run_embed(args: argparse.Namespace, context: "Context") -> dict[str, Any]:
     from scoring.item_vectors import embed_catalogue
+    from scoring.model_versions import model_directory
 
     days = days_of(args)
     if len(days) != 1:
         raise UsageError(f"embed takes the catalogue that one day sees: give --ds, not the range {days}")
     lake = context.lake()
-    return vars(embed_catalogue(lake, context.config, days.start, _model_of(args, lake, days.start)))
-
-
-def _model_of(args: argparse.Namespace, lake: "Lake", ds: str) -> Path:
-    """The directory that --model names."""
-    from scoring.model_versions import CHAMPION, champion_directory
-
-    return champion_directory(lake, ds) if args.model == CHAMPION else Path(args.model)
+    return vars(embed_catalogue(lake, context.config, days.start, model_directory(lake, args.model, days.start)))
 
 
 def run_report(args: argparse.Namespace, context: "Context") -> dict[str, Any]:
@@ -97,6 +104,10 @@ def render(verb: str, result: dict[str, Any]) -> str:
         return "\n".join(_evaluation_lines(verb, result))
     if verb == "promote":
         return registry_cli.promote_text(result)
+    if verb == "score" and "parts" in result:
+        from scoring.explain_text import explain_text
+
+        return explain_text(result)
     if verb == "models":
         return registry_cli.models_text(result)
     if verb == "check" and "auc" in result:

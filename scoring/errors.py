@@ -1,6 +1,6 @@
 """Failures of scoring. Base classes and exit codes: etl.contract.errors."""
 
-from etl.contract.errors import PrerankError
+from etl.contract.errors import PrerankError, UsageError
 
 
 class ScoringError(PrerankError):
@@ -35,4 +35,36 @@ class NotPromotedError(PrerankError):
             f"{self.model} is not promoted: {self.reason}.\n  {self.figures}\n"
             f"  Champion of {self.ds} stays {self.champion}; the decision is recorded in 'models'. Compare on more "
             "requests (raise export.test_days), improve the model, or promote it all the same with --force."
+        )
+
+
+class UnknownRequestError(UsageError):
+    """A request that the candidates of a ds do not hold; names the nearest."""
+
+    def __init__(self, request_id: str, ds: str, nearest: str | None):
+        self.request_id, self.ds, self.nearest = request_id, ds, nearest
+        super().__init__(request_id, ds, nearest)
+
+    def __str__(self) -> str:
+        hint = f"did you mean '{self.nearest}'? " if self.nearest else ""
+        return (
+            f"no request '{self.request_id}' among the candidates of {self.ds}: {hint}An id is the request_id of a row "
+            "of 'candidates' and 'scores'"
+        )
+
+
+class UnknownItemError(ScoringError):
+    """An item that the catalogue of a day does not hold: it has no vector, and no score."""
+
+    def __init__(self, item_id: str, catalogue: str, is_candidate: bool, nearest: str | None):
+        self.item_id, self.catalogue, self.is_candidate, self.nearest = item_id, catalogue, is_candidate, nearest
+        super().__init__(item_id, catalogue, is_candidate, nearest)
+
+    def __str__(self) -> str:
+        hint = f"did you mean '{self.nearest}'? " if self.nearest else ""
+        told = "is a candidate of the request, counted in unknown_items and never scored"
+        return (
+            f"the catalogue of {self.catalogue} does not hold item '{self.item_id}': {hint}It "
+            f"{told if self.is_candidate else 'is no candidate of the request either'}. "
+            "Ingest a catalogue that has it: prerank ingest --table items"
         )

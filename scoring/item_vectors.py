@@ -13,12 +13,9 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 
-from etl.catalogues import snapshot_days
 from etl.contract import columns as c
-from etl.contract.dates import DateRange, shift_ds
+from etl.contract.dates import DateRange
 from etl.contract.settings import digest
-from etl.errors import MissingDataError
-from etl.item_versions import VERSION, described_items
 from etl.lake import Lake
 from etl.runs import Run
 from etl.write import Output, replace_partitions
@@ -26,6 +23,7 @@ from models.model_dir import LoadedModel, load
 from scoring.config import PrerankConfig
 from scoring.embed import SCHEMA, embed_items
 from scoring.item_matrix import ItemMatrix, MatrixManifest, MatrixPart, open_matrix, read_manifest, write_matrix
+from scoring.seen import catalogue_day, day_seen, described_catalogue
 
 _FEATURES = ("text", "categories", "numerics", "dense")
 #: Bytes of vectors that come to the driver at once.
@@ -64,10 +62,11 @@ def current_matrix(
     lake: Lake, config: PrerankConfig, ds: str, model_dir: Path, loaded: LoadedModel
 ) -> tuple[ItemMatrix, int]:
     """The matrix that ``ds`` is scored with, made if it is not there; and how many items were embedded for it."""
-    as_of = snapshot_of(lake, config, ds)
+    as_of = catalogue_day(lake, day_seen(config, ds))
     version = loaded.card.version
     folder = matrix_folder(config, version, as_of)
-    described = _described(lake, as_of, loaded).persist()
+    described = described_catalogue(lake, as_of, loaded.card.spec)
+    described = described.withColumn("feature_hash", F.xxhash64(*_FEATURES)).persist()
     try:
         wanted = _digest(described)
         made = read_manifest(folder)
@@ -76,29 +75,12 @@ def current_matrix(
         embedded = _embed(lake, config, as_of, model_dir, loaded, described, wanted)
     finally:
         described.unpersist()
-    return _write_matrix(_held(lake, as_of, version), config, folder, version, as_of, wanted), embedded
-
-
-def snapshot_of(lake: Lake, config: PrerankConfig, ds: str) -> str:
-    """The day of the newest catalogue that ``ds`` may see; MissingDataError if there is none."""
-    as_of = shift_ds(ds, -1 - config.interactions.lag_days)
-    snapshot = snapshot_days(lake.days_of(c.ITEMS), as_of)
-    if snapshot is None:
-        raise MissingDataError(c.ITEMS, DateRange(as_of, as_of), lake.path(c.ITEMS))
-    return snapshot
+    return _write_matrix(held_vectors(lake, as_of, version), config, folder, version, as_of, wanted), embedded
 
 
 def matrix_folder(config: PrerankConfig, model_version: str, as_of: str) -> Path:
     """Where the matrix of a snapshot lies; absolute, as workers have a working folder of their own."""
     return Path(config.score.vectors_root).expanduser().absolute() / model_version / as_of
-
-
-def _described(lake: Lake, as_of: str, loaded: LoadedModel) -> DataFrame:
-    """The snapshot's items as the model sees them, with ``feature_hash``."""
-    items, spec = lake.read(c.ITEMS, DateRange(as_of, as_of)), loaded.card.spec
-    references = items.select("item_id", F.col("ds").alias(VERSION))
-    described = described_items(references, items, spec.categories, spec.numerics, spec.dense)
-    return described.withColumn("feature_hash", F.xxhash64(*_FEATURES))
 
 
 def _digest(items: DataFrame) -> str:
@@ -108,7 +90,8 @@ def _digest(items: DataFrame) -> str:
     return f"{row.rows}-{(row.all or 0) % 2**64:016x}"
 
 
-def _held(lake: Lake, as_of: str, version: str) -> DataFrame:
+def held_vectors(lake: Lake, as_of: str, version: str) -> DataFrame:
+    """The rows of ``item_vectors`` of one snapshot and one model version."""
     return lake.read(c.ITEM_VECTORS, DateRange(as_of, as_of)).where(F.col("model_version") == version)
 
 
@@ -119,11 +102,11 @@ def _embed(
     """Bring ``item_vectors`` up to date; returns how many items were embedded."""
     version = loaded.card.version
     earlier = _newest(lake, as_of, version)
-    if earlier is not None and earlier == as_of and _digest(_held(lake, as_of, version)) == wanted:
+    if earlier is not None and earlier == as_of and _digest(held_vectors(lake, as_of, version)) == wanted:
         return 0
     changed, carried = described, None
     if earlier is not None:
-        known = _held(lake, earlier, version).select(*(name.split()[0] for name in SCHEMA.split(", ")))
+        known = held_vectors(lake, earlier, version).select(*(name.split()[0] for name in SCHEMA.split(", ")))
         key = ["item_id", "feature_hash"]
         carried = described.select(*key).join(known, key)
         changed = described.join(known.select(*key), key, "left_anti")

@@ -110,6 +110,11 @@ def champion_directory(lake: Lake, ds: str) -> Path:
     return Path(champion.path)
 
 
+def model_directory(lake: Lake, model: str, ds: str) -> Path:
+    """Where ``--model`` points to: a directory, or that of the champion of ``ds``."""
+    return champion_directory(lake, ds) if model == CHAMPION else Path(model)
+
+
 def registered_digest(lake: Lake, name: str, version: str) -> str | None:
     """The digest that a version's files were last registered with; None for a new version."""
     if not lake.exists(c.MODELS):

@@ -12,7 +12,6 @@ from etl.config import LakeConfig, SparkConfig
 from etl.contract import columns as c
 from etl.contract.dates import DateRange, shift_ds
 from etl.contract.settings import digest, to_plain
-from etl.cross import cross_names
 from etl.errors import MissingDataError
 from etl.lake import Lake
 from etl.plan import require_current
@@ -24,11 +23,11 @@ from models.fusion import LinearFusionRanker
 from models.model_dir import LoadedModel, load
 from scoring.chunks import remove, score_in_chunks
 from scoring.config import PrerankConfig
-from scoring.errors import ScoringError
 from scoring.folded import CrossPlan, Rates
 from scoring.item_vectors import current_matrix, matrix_folder
 from scoring.ranking import Ranking, count_columns, ranked
 from scoring.request_lists import query_lists, recent_actions, scoring_requests, slim, small
+from scoring.seen import day_seen, require_same_features
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class _Day:
     @property
     def as_of(self) -> DateRange:
         """The one day that interactions are read of."""
-        day = shift_ds(self.ds, -1 - self.config.interactions.lag_days)
+        day = day_seen(self.config, self.ds)
         return DateRange(day, day)
 
 
@@ -77,8 +76,8 @@ def score_candidates(lake: Lake, config: PrerankConfig, ds: str, model_dir: Path
     Raises MissingDataError for a missing table or day, ScoringError for a model that does not fit the configuration.
     """
     loaded = load(model_dir)
-    _require_same_features(loaded, config)
-    as_of = shift_ds(ds, -1 - config.interactions.lag_days)
+    require_same_features(loaded, config)
+    as_of = day_seen(config, ds)
     candidates = lake.read(c.CANDIDATES, DateRange(ds, ds))
     if candidates.isEmpty():
         raise MissingDataError(c.CANDIDATES, DateRange(ds, ds), lake.path(c.CANDIDATES))
@@ -98,22 +97,6 @@ def score_candidates(lake: Lake, config: PrerankConfig, ds: str, model_dir: Path
     )  # fmt: skip
     counts, kept = _write(_Day(lake, config, ds, loaded, plan, ranking), candidates)
     return ScoreReport(ds, card.name, card.version, **counts, embedded=embedded, chunks_kept=kept)
-
-
-def _require_same_features(loaded: LoadedModel, config: PrerankConfig) -> None:
-    """The lake's columns and their lag must be those that the model learned from."""
-    absent = sorted(set(loaded.card.spec.cross) - set(cross_names(config)))
-    if absent:
-        raise ScoringError(
-            f"model '{loaded.card.name}' reads {', '.join(absent[:3])}{' and more' if absent[3:] else ''}, which this "
-            "configuration does not build: use the windows, half-lives, segments and families that it was trained on"
-        )
-    trained = loaded.card.data.get("lag_days")
-    if trained != config.interactions.lag_days:
-        raise ScoringError(
-            f"model '{loaded.card.name}' learned from interactions {trained} days behind, the configuration says "
-            f"interactions.lag_days={config.interactions.lag_days}: score with --set interactions.lag_days={trained}"
-        )
 
 
 def _write(day: _Day, candidates: DataFrame) -> tuple[dict[str, int], int]:

@@ -178,6 +178,7 @@ def error_types() -> list[type[PrerankError]]:
 SAMPLES: dict[str, Any] = {
     "str": "text",
     "object": "text",
+    "bool": True,
     "int": 3,
     "float": 0.5,
     "Path": Path("some/where"),

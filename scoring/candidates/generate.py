@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 
 from etl.caching import Cached
 from etl.contract import columns as c
-from etl.contract.dates import DateRange, shift_ds
+from etl.contract.dates import DateRange
 from etl.contract.settings import digest
 from etl.errors import MissingDataError
 from etl.lake import Lake
@@ -28,7 +28,7 @@ from scoring.candidates.texts import matching_items
 from scoring.candidates.union import round_robin
 from scoring.config import PrerankConfig
 from scoring.errors import ScoringError
-from scoring.item_vectors import snapshot_of
+from scoring.seen import catalogue_day, day_seen
 
 INTERACTIONS, BM25, NEAREST = SOURCES = ("interactions", "bm25", "nearest")
 """In the order in which their items alternate."""
@@ -129,8 +129,8 @@ def _lists(
     lake: Lake, config: PrerankConfig, ds: str, todo: DataFrame, wanted: Mapping[str, int], model_dir: Path | None
 ) -> dict[str, DataFrame]:
     """By source: (query_key or request_id, items), best first."""
-    as_of = shift_ds(ds, -1 - config.interactions.lag_days)
-    snapshot = snapshot_of(lake, config, ds)
+    as_of = day_seen(config, ds)
+    snapshot = catalogue_day(lake, as_of)
     items = lake.read(c.ITEMS, DateRange(snapshot, snapshot))
     asked = todo.select("query_key").distinct()
     lists = {}

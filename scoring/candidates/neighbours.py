@@ -27,6 +27,7 @@ from scoring.item_matrix import ItemMatrix, shared_matrix
 from scoring.item_vectors import current_matrix, matrix_folder
 from scoring.query_side import encode_queries, query_features
 from scoring.request_lists import query_lists, recent_actions, scoring_requests
+from scoring.seen import day_seen
 
 _SCHEMA = "request_id string, items array<string>"
 #: Nearest items come from the vectors alone.
@@ -102,7 +103,7 @@ def _query_sides(
 ) -> DataFrame:
     """What a query tower reads of each request, as ``score`` has it."""
     spec = loaded.card.spec
-    as_of = shift_ds(ds, -1 - config.interactions.lag_days)
+    as_of = day_seen(config, ds)
     best = lake.read(c.QUERY_ITEMS, DateRange(as_of, as_of)) if can_rank(config) else None
     asked, matrix = requests.select("query_key").distinct(), (search.folder, search.digest)
     interactions = lake.read(c.INTERACTIONS, DateRange(as_of, as_of))

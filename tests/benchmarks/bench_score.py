@@ -11,7 +11,6 @@ are spared reading ids, towers (but for the one that runs them per pair), top-k 
 import json
 import os
 import platform
-import resource
 import threading
 import time
 from collections.abc import Callable
@@ -114,7 +113,9 @@ def test_where_the_time_goes(spark: SparkSession) -> None:
         "pairs": requests * CANDIDATES,
         "worker_cpu_seconds": round(total, 2),
         "worker_pairs_per_second_and_core": round(requests * CANDIDATES / total),
-        "share": {name: round(value / total, 3) for name, value in sorted(laps.seconds.items(), key=lambda one: -one[1])},
+        "share": {
+            name: round(value / total, 3) for name, value in sorted(laps.seconds.items(), key=lambda one: -one[1])
+        },
         "end_to_end_seconds": round(whole, 2),
         "share_of_workers_in_end_to_end": round(total / (os.cpu_count() or 1) / whole, 3),
     }
@@ -124,7 +125,9 @@ def test_where_the_time_goes(spark: SparkSession) -> None:
 
 def test_growth(spark: SparkSession) -> None:
     sizes = [(pairs, ITEMS) for pairs in (1_000_000, 10_000_000, 100_000_000) if pairs <= max(MOST, PAIRS)]
-    sizes += [(min(PAIRS, 2_000_000), items) for items in (10_000, 100_000, 1_000_000) if SHORT is False or items <= ITEMS]
+    sizes += [
+        (min(PAIRS, 2_000_000), items) for items in (10_000, 100_000, 1_000_000) if SHORT is False or items <= ITEMS
+    ]
     found = {}
     for pairs, items in sizes:
         made = score_lake(spark, pairs, items)
@@ -378,9 +381,9 @@ def _gpu_loop(device: torch.device) -> dict[str, float]:
     """Arrow batches to Arrow batches, vectors on the card, the rest on one core."""
     from types import SimpleNamespace
 
-    from tests.models.model_fixture import untrained
     from models.config import TrainConfig
     from scoring.xxhash import xxhash64
+    from tests.models.model_fixture import untrained
 
     requests, items = 512, 100_000
     rng = np.random.default_rng(6)
@@ -394,12 +397,18 @@ def _gpu_loop(device: torch.device) -> dict[str, float]:
     loaded = SimpleNamespace(model=model, card=SimpleNamespace(spec=SPEC))
     worker = Worker(loaded, CrossLayout((), (), 0.0), matrix, Limits(TOP, 256), device)
     chosen = rng.integers(0, items, requests * CANDIDATES)
-    lists = pa.ListArray.from_arrays(pa.array(np.arange(requests + 1) * CANDIDATES, pa.int32()), ids.take(pa.array(chosen)))
-    batch = pa.record_batch({"request_id": [str(n) for n in range(requests)], "query_key": ["q"] * requests, "items": lists})
+    lists = pa.ListArray.from_arrays(
+        pa.array(np.arange(requests + 1) * CANDIDATES, pa.int32()), ids.take(pa.array(chosen))
+    )
+    batch = pa.record_batch(
+        {"request_id": [str(n) for n in range(requests)], "query_key": ["q"] * requests, "items": lists}
+    )
     whole = _with_lists(batch, [b""] * requests)
     at = whole.schema.get_field_index("segment_values")
     whole = whole.set_column(at, "segment_values", pa.array([[""]] * requests, pa.list_(pa.string())))
-    seconds = median(_seconds(lambda: list(worker.rank([whole], ("request_id",), lambda one: one["items"]))) for _ in range(5))
+    seconds = median(
+        _seconds(lambda: list(worker.rank([whole], ("request_id",), lambda one: one["items"]))) for _ in range(5)
+    )
     return {"pairs_per_second": requests * CANDIDATES / seconds}
 
 

@@ -170,9 +170,7 @@ def _candidates(
     shutil.rmtree(raw)
 
 
-def _vectors(
-    lake: Lake, config: PrerankConfig, model_dir: Path, ids: pa.StringArray, rng: np.random.Generator
-) -> None:
+def _vectors(lake: Lake, config: PrerankConfig, model_dir: Path, ids: pa.StringArray, rng: np.random.Generator) -> None:
     loaded = load(model_dir)
     vectors = rng.standard_normal((len(ids), DIM), dtype=np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -187,6 +187,7 @@ def test_a_model_reads_history_and_cross_features_as_its_paper_does(model: Ranke
     name = next(name for name, constructor in MODELS.items() if constructor is type(model))
     assert reads_history == (name not in WITHOUT_HISTORY)
     assert reads_cross == (name in WITH_CROSS)
+    assert bool(model.cross_read()) == reads_cross
 
 
 def test_padding_of_a_history_never_counts(model: Ranker, batch: Batch):

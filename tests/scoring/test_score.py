@@ -4,7 +4,6 @@ import shutil
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from etl.lake import Lake
 from models.config import TrainConfig
 from models.contract import Batch, QueryFeatures
 from models.dataset import Export
-from models.features import FeatureSpec, HistoryRows
+from models.features import HistoryRows
 from models.model_dir import LoadedModel, load, save
 from models.registry import MODELS
 from models.train import train
@@ -102,7 +101,9 @@ class Expected:
             np.array([row.dense or [0.0] * spec.dense_width for row in found], dtype=np.float32),
         )  # fmt: skip
         self.seen = reference.interactions(day.built.events, AS_OF, day.config)
-        self.best = {row.query_key: row["items"] for row in day.lake().read(c.QUERY_ITEMS).where(f"ds = '{AS_OF}'").collect()}
+        self.best = {
+            row.query_key: row["items"] for row in day.lake().read(c.QUERY_ITEMS).where(f"ds = '{AS_OF}'").collect()
+        }
 
     def rankings(self) -> dict[str, list[tuple[str, float]]]:
         found = {}
@@ -115,7 +116,9 @@ class Expected:
         return found
 
     def scores(self, start: dict[str, Any], items: list[str]) -> list[float]:
-        crossed = [reference.cross(self.seen, start, item, self.day.config, self.day.built.events, AS_OF) for item in items]
+        crossed = [
+            reference.cross(self.seen, start, item, self.day.config, self.day.built.events, AS_OF) for item in items
+        ]
         cross = torch.tensor([[one.get(name, 0.0) for name in self.spec.cross] for one in crossed])
         none, count = torch.zeros(0), len(items)
         batch = Batch(
@@ -134,7 +137,9 @@ class Expected:
             and begin - 4 * 86_400 <= event["ts"].timestamp() < begin
         ][::-1][: spec.history_length]  # fmt: skip
         shape = (1, spec.history_length)
-        history = HistoryRows(np.zeros(shape, np.int32), np.zeros(shape, np.int8), np.zeros(shape, np.int64), np.zeros(shape, bool))
+        history = HistoryRows(
+            np.zeros(shape, np.int32), np.zeros(shape, np.int8), np.zeros(shape, np.int64), np.zeros(shape, bool)
+        )
         for place, event in enumerate(past):
             history.items[0, place] = self.rows[event["item_id"]]
             history.actions[0, place] = spec.actions.index(event["action"])

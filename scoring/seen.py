@@ -1,0 +1,73 @@
+"""What scoring sees of a lake: the day whose state it reads, the catalogue of that day, and whether a model fits it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from etl.catalogues import snapshot_days
+from etl.contract import columns as c
+from etl.contract.dates import DateRange, shift_ds
+from etl.cross import cross_names
+from etl.errors import MissingDataError
+from etl.item_versions import VERSION, described_items
+from etl.lake import Lake
+from models.contract import ItemFeatures
+from models.features import FeatureSpec
+from models.model_dir import LoadedModel
+from scoring.config import PrerankConfig
+from scoring.errors import ScoringError
+
+
+def day_seen(config: PrerankConfig, ds: str) -> str:
+    """The last day that requests of ``ds`` know of."""
+    return shift_ds(ds, -1 - config.interactions.lag_days)
+
+
+def catalogue_day(lake: Lake, as_of: str) -> str:
+    """The newest catalogue snapshot not later than ``as_of``; MissingDataError if there is none."""
+    snapshot = snapshot_days(lake.days_of(c.ITEMS), as_of)
+    if snapshot is None:
+        raise MissingDataError(c.ITEMS, DateRange(as_of, as_of), lake.path(c.ITEMS))
+    return snapshot
+
+
+def described_catalogue(lake: Lake, snapshot: str, spec: FeatureSpec) -> DataFrame:
+    """item_id, text, categories, numerics, dense of a snapshot's items, in the model's order."""
+    items = lake.read(c.ITEMS, DateRange(snapshot, snapshot))
+    references = items.select("item_id", F.col("ds").alias(VERSION))
+    return described_items(references, items, spec.categories, spec.numerics, spec.dense).drop(VERSION)
+
+
+def features_of(items: pa.Table, spec: FeatureSpec) -> ItemFeatures:
+    """Features (N,) of a few described items; one without a vector of the model's width gets zeros, as in training."""
+    columns: Mapping[str, list[Any]] = items.to_pydict()
+    width, nothing = spec.dense_width, [0.0] * spec.dense_width
+    dense = [values if len(values or ()) == width else nothing for values in columns["dense"]]
+    return spec.item_features(
+        columns["item_id"],
+        columns["text"],
+        columns["categories"],
+        np.array(columns["numerics"], dtype=np.float64).reshape(len(items), len(spec.numerics)),
+        np.array(dense, dtype=np.float32).reshape(len(items), width),
+    )
+
+
+def require_same_features(loaded: LoadedModel, config: PrerankConfig) -> None:
+    """ScoringError unless the lake's columns and their lag are those that the model learned from."""
+    card = loaded.card
+    absent = sorted(set(card.spec.cross) - set(cross_names(config)))
+    if absent:
+        raise ScoringError(
+            f"model '{card.name}' reads {', '.join(absent[:3])}{' and more' if absent[3:] else ''}, which this "
+            "configuration does not build: use the windows, half-lives, segments and families that it was trained on"
+        )
+    trained = card.data.get("lag_days")
+    if trained != config.interactions.lag_days:
+        raise ScoringError(
+            f"model '{card.name}' learned from interactions {trained} days behind, the configuration says "
+            f"interactions.lag_days={config.interactions.lag_days}: score with --set interactions.lag_days={trained}"
+        )

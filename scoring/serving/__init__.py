@@ -1,0 +1,1 @@
+"""What an online pre-ranker loads: vectors, interactions and towers in formats that other languages read."""

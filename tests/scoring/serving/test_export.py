@@ -1,0 +1,198 @@
+"""A serving folder, loaded without Spark, ranks and sees what the batch job does."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from pyspark.sql import functions as F
+
+from etl.backoff import backoff_of
+from etl.contract import columns as c
+from etl.contract.dates import DateRange
+from etl.contract.errors import UsageError
+from etl.cross import cross_names, with_cross
+from etl.query_windows import AS_OF as SEEN_DAY
+from models.contract import ItemFeatures, QueryFeatures
+from models.features import FeatureSpec
+from scoring.explain_rows import pair_of, request_of
+from scoring.score import score_candidates
+from scoring.seen import described_catalogue, features_of
+from scoring.serving.export import export_serving
+from scoring.serving.load import Request, Serving, load_serving
+from tests.scoring.served_lake import AS_OF, CATALOGUE, DS, Served
+
+pytestmark = pytest.mark.spark
+
+README = Path(__file__).parents[3] / "README.md"
+DAY = DateRange(DS, DS)
+
+
+@pytest.fixture(scope="module")
+def folder_of(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The serving folder of a model, exported once."""
+    made: dict[str, Path] = {}
+
+    def folder(name: str) -> Path:
+        if name not in made:
+            made[name] = tmp_path_factory.mktemp("serving") / name
+            export_serving(served.lake(), served.config, DS, served.model_dir(name), made[name])
+        return made[name]
+
+    return folder
+
+
+def requests_of(served: Served) -> dict[str, Request]:
+    """The candidates of the day as a server would be asked, with histories straight from the events."""
+    lake = served.lake()
+    since = DateRange("2024-02-28", AS_OF)  # export.history_days before the day
+    start = F.lit(DS).cast("timestamp")
+    acted = lake.read(c.EVENTS, since).where(F.col("action") != c.IMPRESSION)
+    age = (F.unix_seconds(start) - F.unix_seconds("ts")).alias("age")
+    events = acted.select("user_id", "item_id", "action", age, "event_id").orderBy("age", "event_id").collect()
+    rows = lake.read(c.CANDIDATES, DAY).collect()
+    return {
+        row.request_id: Request(
+            query_key=row.query_key,
+            items=row["items"],
+            segments=row.segments,
+            history=[(one.item_id, one.action, one.age) for one in events if one.user_id == row.user_id],
+        )
+        for row in rows
+    }
+
+
+@pytest.mark.parametrize("name", ["interactrank", "two_tower"])
+def test_a_server_ranks_as_the_batch_job_does(served: Served, folder_of: Callable[[str], Path], name: str):
+    report = score_candidates(served.lake(), served.config, DS, served.model_dir(name))
+    scores = served.lake().read(c.SCORES, DAY).where(F.col("model_version") == report.model_version).collect()
+    serving, requests = load_serving(folder_of(name)), requests_of(served)
+    assert sorted(row.request_id for row in scores) == sorted(requests)
+    for row in scores:
+        ranked = serving.rank(requests[row.request_id])
+        assert [item for item, _ in ranked] == [entry.item_id for entry in row.ranked], row.request_id
+        assert [score for _, score in ranked] == pytest.approx([entry.score for entry in row.ranked], abs=1e-5)
+    assert sum(len(row.ranked) for row in scores) == 15
+
+
+def reference_cross(served: Served) -> dict[tuple[str, str], dict[str, float]]:
+    """(request_id, item_id) -> cross features as training gets them."""
+    lake, seen = served.lake(), DateRange(AS_OF, AS_OF)
+    pairs = lake.read(c.CANDIDATES, DAY).withColumn("item_id", F.explode(F.array_distinct("items")))
+    pairs = pairs.select("request_id", "query_key", "segments", "item_id", F.lit(AS_OF).alias(SEEN_DAY))
+    backoff = backoff_of(lake, seen, served.config)
+    rows = with_cross(pairs, lake.read(c.INTERACTIONS, seen), served.config, backoff).collect()
+    names = cross_names(served.config)
+    return {(row.request_id, row.item_id): dict(zip(names, row.cross, strict=True)) for row in rows}
+
+
+def inputs_of(serving: Serving, request: Request) -> QueryFeatures:
+    return QueryFeatures(*serving.query_inputs(request, serving.query_row(request.query_key).get("items") or ()))
+
+
+def catalogue(served: Served, spec: FeatureSpec) -> tuple[list[str], ItemFeatures]:
+    table = described_catalogue(served.lake(), CATALOGUE, spec).orderBy("item_id").toArrow()
+    return table["item_id"].to_pylist(), features_of(table, spec)
+
+
+@pytest.mark.parametrize("name", ["cold", "interactrank_fit", "hit"])
+def test_a_server_scores_models_without_a_linear_fusion(served: Served, folder_of: Callable[[str], Path], name: str):
+    serving, loaded = load_serving(folder_of(name)), served.model(name)
+    ids, features = catalogue(served, loaded.card.spec)
+    v = dict(zip(ids, loaded.model.encode_item(features), strict=True))
+    cross = reference_cross(served)
+    for request_id, request in requests_of(served).items():
+        q = loaded.model.encode_query(inputs_of(serving, request))
+        found = serving.scores(request)
+        assert sorted(found) == sorted({item for item in request.items if item in v})
+        for item, score in found.items():
+            values = torch.tensor([[cross[request_id, item][name] for name in loaded.card.spec.cross]])
+            expected = loaded.model.ranking_score(loaded.model.score(q, v[item].unsqueeze(0), values))
+            assert score == pytest.approx(float(expected.detach()), abs=1e-4), (request_id, item)
+
+
+@pytest.mark.parametrize("request_id", ["c1", "c4"])
+def test_a_server_builds_the_query_towers_inputs_as_training_does(
+    served: Served, folder_of: Callable[[str], Path], request_id: str
+):
+    loaded, lake = served.model("interactrank"), served.lake()
+    pair = pair_of(lake, served.config, DS, loaded, request_of(lake, DS, request_id), "i0")
+    found = inputs_of(load_serving(folder_of("interactrank")), requests_of(served)[request_id])
+    for name, expected in vars(pair.queries).items():
+        assert getattr(found, name).dtype == expected.dtype, name
+        assert torch.equal(getattr(found, name), expected), name
+    assert bool(found.history_action.any()) == bool(found.top_item.any()) == (request_id == "c1")
+
+
+def test_files_are_sorted_and_the_manifest_describes_them(served: Served, folder_of: Callable[[str], Path]):
+    folder = folder_of("interactrank")
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    assert (manifest["model"]["name"], manifest["as_of"], manifest["catalogue"]) == ("interactrank", AS_OF, CATALOGUE)
+    assert manifest["model"]["version"] == served.model("interactrank").card.version
+    assert {c.INTERACTIONS, c.ITEMS, c.QUERY_ITEMS} <= manifest["tables"].keys()
+    assert sorted([*manifest["files"], "manifest.json"]) == sorted(path.name for path in folder.iterdir())
+    keys = {
+        "interactions.parquet": ("query_key", "item_id", "segment_name", "segment_value"),
+        "items.parquet": ("item_id",), "queries.parquet": ("query_key",), "words.parquet": ("word", "item_id"),
+    }  # fmt: skip
+    for name, columns in keys.items():
+        table = pq.read_table(folder / name)
+        assert len(table) == manifest["files"][name]["rows"] > 0
+        rows = list(zip(*(table[column].to_pylist() for column in columns), strict=True))
+        assert rows == sorted(rows)
+        assert len(set(rows)) == len(rows)
+
+
+def test_a_model_that_reads_no_interactions_is_served_without_them(folder_of: Callable[[str], Path]):
+    names = {path.name for path in folder_of("two_tower").iterdir()}
+    assert names == {"items.parquet", "queries.parquet", "query_tower.pt2", "item_tower.pt2", "manifest.json"}
+
+
+def test_an_earlier_export_is_replaced_whole_and_other_folders_are_left_alone(served: Served, tmp_path: Path):
+    out = tmp_path / "serving"
+    first, second = (
+        export_serving(served.lake(), served.config, DS, served.model_dir("two_tower"), out) for _ in range(2)
+    )
+    assert first == second
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").touch()
+    with pytest.raises(UsageError, match="is not replaced"):
+        export_serving(served.lake(), served.config, DS, served.model_dir("two_tower"), tmp_path / "mine")
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+
+
+def test_another_hashing_than_the_exports_is_refused(folder_of: Callable[[str], Path], tmp_path: Path):
+    for path in folder_of("two_tower").iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    manifest = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))
+    manifest["features"]["ngram"] += 1
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"features\.examples\.text .* another version of prerank"):
+        load_serving(tmp_path)
+
+
+def test_the_loader_needs_neither_spark_nor_the_rest_of_prerank():
+    code = (
+        "import sys, scoring.serving.load; ours = {m for m in sys.modules if m.split('.')[0] in "
+        "('etl', 'models', 'scoring', 'pyspark')}; print(*sorted(ours))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.split() == ["models", "models.hashing", "scoring", "scoring.serving", "scoring.serving.load"]
+
+
+def test_the_readmes_lines_rank_a_request(
+    folder_of: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    [code] = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "serving").symlink_to(folder_of("interactrank"))
+    monkeypatch.chdir(tmp_path)
+    said: dict = {}
+    exec(code, said)
+    scores = [score for _, score in said["ranked"]]
+    assert len(scores) > 1
+    assert scores == sorted(scores, reverse=True)
