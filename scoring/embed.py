@@ -14,11 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from pyspark import SparkFiles
+from pyspark.resource import ResourceProfile
 from pyspark.sql import DataFrame
 
 from models.contract import ItemFeatures
 from models.features import FeatureSpec
 from models.model_dir import LoadedModel, ModelCard, load
+from scoring.config import AUTO
+from scoring.devices import task_device, task_threads
 from scoring.errors import ScoringError
 
 VECTORS = "vectors.npy"
@@ -34,22 +37,25 @@ class ItemMatrix:
     buckets: npt.NDArray[np.int32]
 
 
-def embed_items(items: DataFrame, model_dir: str, card: ModelCard) -> pa.Table:
+def embed_items(
+    items: DataFrame, model_dir: str, card: ModelCard, wanted: str = AUTO, profile: ResourceProfile | None = None
+) -> pa.Table:
     """Item vectors of a snapshot, sorted by item_id: columns item_id, vector, buckets.
 
     ``items`` has item_id, text, categories, numerics, dense as in an export; the tower runs in the executors.
     """
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
-        model = open_model(model_dir, version)
+        device = task_device(wanted)
+        model = open_model(model_dir, version, device)
         for batch in batches:
             if len(batch):
-                yield _encode(batch, model, spec)
+                yield _encode(batch, model, spec, device)
 
     spec, version = card.spec, card.version
 
     columns = items.select("item_id", "text", "categories", "numerics", "dense")
-    return columns.mapInArrow(run, _SCHEMA).toArrow().sort_by("item_id")
+    return columns.mapInArrow(run, _SCHEMA, profile=profile).toArrow().sort_by("item_id")
 
 
 def write_matrix(table: pa.Table, folder: Path) -> None:
@@ -67,10 +73,11 @@ def shipped_matrix(prefix: str) -> ItemMatrix:
 
 
 @lru_cache(maxsize=2)
-def open_model(model_dir: str, version: str) -> LoadedModel:
+def open_model(model_dir: str, version: str, device: torch.device) -> LoadedModel:
     """One model load per worker process; ``version`` keeps a reused process from scoring with an older training."""
-    torch.set_num_threads(1)
+    torch.set_num_threads(task_threads())
     loaded = load(Path(model_dir))
+    loaded.model.to(device)
     if loaded.card.version != version:
         raise ScoringError(f"{model_dir} was trained anew while it was scoring: run the same command again")
     return loaded
@@ -89,7 +96,7 @@ def item_table(buckets: npt.NDArray[np.int32]) -> ItemFeatures:
     )
 
 
-def _encode(batch: pa.RecordBatch, model: LoadedModel, spec: FeatureSpec) -> pa.RecordBatch:
+def _encode(batch: pa.RecordBatch, model: LoadedModel, spec: FeatureSpec, device: torch.device) -> pa.RecordBatch:
     rows = batch.num_rows
     numerics = batch["numerics"].flatten().to_numpy(zero_copy_only=False).reshape(rows, -1)
     dense = _dense(batch["dense"], spec.dense_width)
@@ -97,7 +104,7 @@ def _encode(batch: pa.RecordBatch, model: LoadedModel, spec: FeatureSpec) -> pa.
         batch["item_id"].to_pylist(), batch["text"].to_pylist(), batch["categories"].to_pylist(), numerics, dense
     )
     with torch.inference_mode():
-        vectors = model.model.encode_item(features)
+        vectors = model.model.encode_item(features.to(device)).cpu()
     buckets = torch.cat([features.item_id[:, None], features.categories], dim=1)
     lists = [pa.array(list(table.numpy()), kind) for table, kind in
              ((vectors, pa.list_(pa.float32())), (buckets, pa.list_(pa.int32())))]  # fmt: skip

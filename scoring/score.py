@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+from pyspark.resource import ResourceProfile
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -26,10 +27,12 @@ from etl.write import Output, replace_partitions
 from models.fusion import LinearFusionRanker, Term
 from models.model_dir import LoadedModel, load
 from scoring.config import PrerankConfig
+from scoring.devices import task_device
 from scoring.embed import BUCKETS, VECTORS, embed_items, open_model, shipped_matrix, write_matrix
 from scoring.errors import ScoringError
 from scoring.folded import Rates
 from scoring.request_lists import best_items_of, recent_actions, scoring_pairs, scoring_requests
+from scoring.resource_profiles import in_own_stage, scoring_profile
 from scoring.worker import Requests, rank
 
 _KEPT = ("ds", "request_id", "query_key", "user_id", "segments")
@@ -61,18 +64,20 @@ def score_candidates(lake: Lake, config: PrerankConfig, ds: str, model_dir: Path
     if not isinstance(loaded.model, LinearFusionRanker):
         raise ScoringError(f"model '{loaded.card.name}' has no linear fusion: bulk scoring knows only those yet")
     _require_same_features(loaded, config)
+    profile = scoring_profile(config, lake.spark)
     as_of = shift_ds(ds, -1 - config.interactions.lag_days)
     candidates = lake.read(c.CANDIDATES, DateRange(ds, ds))
     if candidates.isEmpty():
         raise MissingDataError(c.CANDIDATES, DateRange(ds, ds), lake.path(c.CANDIDATES))
     require_current(lake, config, c.INTERACTIONS, DateRange(as_of, as_of))
     with tempfile.TemporaryDirectory(prefix="prerank-") as folder:
-        item_rows, prefix = _ship_items(lake, config, as_of, model_dir, loaded, Path(folder))
+        item_rows, prefix = _ship_items(lake, config, as_of, model_dir, loaded, Path(folder), profile)
         pairs = scoring_pairs(candidates, item_rows).persist()
         try:
             counts = _count(candidates, pairs)
             requests = _requests(lake, config, ds, as_of, loaded, candidates, pairs, item_rows)
-            scores = _ranked(requests, str(model_dir.absolute()), prefix, config, loaded)
+            placed = in_own_stage(requests, profile, lake.tasks, "request_id")
+            scores = _ranked(placed, str(model_dir.absolute()), prefix, config, loaded, profile)
             run = Run(
                 job="score", config_hash=digest(config), definition_hash=loaded.card.version, inputs=dict(lake.pinned)
             )
@@ -101,7 +106,13 @@ def _require_same_features(loaded: LoadedModel, config: PrerankConfig) -> None:
 
 
 def _ship_items(
-    lake: Lake, config: PrerankConfig, as_of: str, model_dir: Path, loaded: LoadedModel, folder: Path
+    lake: Lake,
+    config: PrerankConfig,
+    as_of: str,
+    model_dir: Path,
+    loaded: LoadedModel,
+    folder: Path,
+    profile: ResourceProfile | None,
 ) -> tuple[DataFrame, str]:
     """Embed the catalogue as of a day; returns (item_id, item_row) and the prefix of the shipped matrix."""
     snapshot = snapshot_days(lake.days_of(c.ITEMS), as_of)
@@ -111,7 +122,7 @@ def _ship_items(
     spec = loaded.card.spec
     references = items.select("item_id", F.col("ds").alias(VERSION))
     described = described_items(references, items, spec.categories, spec.numerics, spec.dense)
-    table = embed_items(described, str(model_dir.absolute()), loaded.card)
+    table = embed_items(described, str(model_dir.absolute()), loaded.card, config.score.device, profile)
     prefix = f"{folder.name}-"
     write_matrix(table, folder)
     for name in (VECTORS, BUCKETS):
@@ -151,20 +162,25 @@ def _rates(lake: Lake, config: PrerankConfig, as_of: str, terms: Sequence[Term],
     return Rates(pair_rates(asked, backoff_of(lake, DateRange(as_of, as_of), config)).drop(AS_OF), names)
 
 
-def _ranked(requests: DataFrame, model_dir: str, prefix: str, config: PrerankConfig, loaded: LoadedModel) -> DataFrame:
+def _ranked(
+    requests: DataFrame, model_dir: str, prefix: str, config: PrerankConfig, loaded: LoadedModel,
+    profile: ResourceProfile | None,
+) -> DataFrame:  # fmt: skip
     top, version, size = config.score.top_k, loaded.card.version, config.score.requests_per_batch
+    wanted = config.score.device
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
-        opened = open_model(model_dir, version)
+        device = task_device(wanted)
+        opened = open_model(model_dir, version, device)
         assert isinstance(opened.model, LinearFusionRanker)
         matrix = shipped_matrix(prefix)
         for batch in batches:
             for start in range(0, len(batch), size):
                 part = batch.slice(start, size)
-                ranked = rank(Requests(part), opened.model, opened.card.spec, matrix, top)
+                ranked = rank(Requests(part), opened.model, opened.card.spec, matrix, top, device)
                 yield pa.RecordBatch.from_arrays([*(part[name] for name in _KEPT), ranked], names=[*_KEPT, "ranked"])
 
-    return requests.mapInArrow(run, _SCORED).withColumn("model_version", F.lit(version))
+    return requests.mapInArrow(run, _SCORED, profile=profile).withColumn("model_version", F.lit(version))
 
 
 def _count(candidates: DataFrame, pairs: DataFrame) -> dict[str, int]:

@@ -42,13 +42,19 @@ class Requests:
         return [flat[low:high] for low, high in pairwise(offsets)]
 
 
-def rank(requests: Requests, model: LinearFusionRanker, spec: FeatureSpec, matrix: ItemMatrix, k: int) -> pa.Array:
+def rank(
+    requests: Requests, model: LinearFusionRanker, spec: FeatureSpec, matrix: ItemMatrix, k: int,
+    device: torch.device | None = None,
+) -> pa.Array:  # fmt: skip
     """The ``ranked`` column (R,) of a batch: array<struct<item_id, score>>, best first.
+
+    The query tower runs on ``device``, where the model is; None is the CPU.
 
     Raises ValueError if a score is not a number: a damaged model must not order anything.
     """
     with torch.inference_mode():
-        blended = model.blended_query(query_features(requests, spec, matrix)).numpy()  # (R, D)
+        features = query_features(requests, spec, matrix).to(device or torch.device("cpu"))
+        blended = model.blended_query(features).cpu().numpy()  # (R, D)
     weight = np.float32(model.fusion().dot_weight)
     ranked = []
     columns = zip(blended, requests.lists("item_rows"), requests.lists("cross"), requests.strings("items"), strict=True)
