@@ -3,7 +3,7 @@
 The matrix lies in a file that workers map into memory: they share one copy per host.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +17,7 @@ from pyspark import SparkFiles
 from pyspark.resource import ResourceProfile
 from pyspark.sql import DataFrame
 
-from models.contract import ItemFeatures
+from models.contract import F, ItemFeatures
 from models.features import FeatureSpec
 from models.model_dir import LoadedModel, ModelCard, load
 from scoring.config import AUTO
@@ -26,6 +26,7 @@ from scoring.errors import ScoringError
 
 VECTORS = "vectors.npy"
 BUCKETS = "buckets.npy"
+_BLOCK = 64
 _SCHEMA = "item_id string, vector array<float>, buckets array<int>"
 
 
@@ -96,6 +97,18 @@ def item_table(buckets: npt.NDArray[np.int32]) -> ItemFeatures:
     )
 
 
+def in_full_blocks(encode: Callable[[F], torch.Tensor], features: F, device: torch.device) -> torch.Tensor:
+    """``encode`` over blocks of one size, the last one filled up with its first row: (N, X) on the CPU.
+
+    The last bits of a matrix product depend on its number of rows; so a row's do not depend on the rows beside it.
+    """
+    found = []
+    for rows in torch.arange(len(features)).split(_BLOCK):
+        filled = torch.cat([rows, rows[:1].expand(_BLOCK - len(rows))])
+        found.append(encode(features.take(filled).to(device)).cpu()[: len(rows)])
+    return torch.cat(found)
+
+
 def _encode(batch: pa.RecordBatch, model: LoadedModel, spec: FeatureSpec, device: torch.device) -> pa.RecordBatch:
     rows = batch.num_rows
     numerics = batch["numerics"].flatten().to_numpy(zero_copy_only=False).reshape(rows, -1)
@@ -104,7 +117,7 @@ def _encode(batch: pa.RecordBatch, model: LoadedModel, spec: FeatureSpec, device
         batch["item_id"].to_pylist(), batch["text"].to_pylist(), batch["categories"].to_pylist(), numerics, dense
     )
     with torch.inference_mode():
-        vectors = model.model.encode_item(features.to(device)).cpu()
+        vectors = in_full_blocks(model.model.encode_item, features, device)
     buckets = torch.cat([features.item_id[:, None], features.categories], dim=1)
     lists = [pa.array(list(table.numpy()), kind) for table, kind in
              ((vectors, pa.list_(pa.float32())), (buckets, pa.list_(pa.int32())))]  # fmt: skip

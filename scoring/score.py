@@ -122,7 +122,8 @@ def _ship_items(
     spec = loaded.card.spec
     references = items.select("item_id", F.col("ds").alias(VERSION))
     described = described_items(references, items, spec.categories, spec.numerics, spec.dense)
-    table = embed_items(described, str(model_dir.absolute()), loaded.card, config.score.device, profile)
+    placed = in_own_stage(described, profile, lake.tasks, "item_id")
+    table = embed_items(placed, str(model_dir.absolute()), loaded.card, config.score.device, profile)
     prefix = f"{folder.name}-"
     write_matrix(table, folder)
     for name in (VECTORS, BUCKETS):

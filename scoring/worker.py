@@ -15,7 +15,7 @@ from etl.contract.manifest import QUERY_ITEMS_LENGTH
 from models.contract import QueryFeatures
 from models.features import FeatureSpec, HistoryRows
 from models.fusion import LinearFusionRanker
-from scoring.embed import ItemMatrix, item_table
+from scoring.embed import ItemMatrix, in_full_blocks, item_table
 from scoring.topk import top_k
 
 RANKED = pa.list_(pa.struct([("item_id", pa.string()), ("score", pa.float32())]))
@@ -53,8 +53,8 @@ def rank(
     Raises ValueError if a score is not a number: a damaged model must not order anything.
     """
     with torch.inference_mode():
-        features = query_features(requests, spec, matrix).to(device or torch.device("cpu"))
-        blended = model.blended_query(features).cpu().numpy()  # (R, D)
+        features = query_features(requests, spec, matrix)
+        blended = in_full_blocks(model.blended_query, features, device or torch.device("cpu")).numpy()  # (R, D)
     weight = np.float32(model.fusion().dot_weight)
     ranked = []
     columns = zip(blended, requests.lists("item_rows"), requests.lists("cross"), requests.strings("items"), strict=True)
