@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pyspark.resource import ExecutorResourceRequests, ResourceProfile, ResourceProfileBuilder, TaskResourceRequests
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from etl.session import GPU_PROFILE
 from scoring.config import PrerankConfig, ScoreConfig
@@ -47,7 +48,8 @@ def in_own_stage(frame: DataFrame, profile: ResourceProfile | None, tasks: int, 
     A profile holds for a whole stage: spread anew by ``key``, what is read and joined before ends in a stage without
     GPUs. Without a profile nothing is moved.
     """
-    return frame if profile is None else frame.repartition(tasks, *key)
+    # Of a hash, for rows that a join has placed by the key itself would stay where they are, and with them the join.
+    return frame if profile is None else frame.repartition(tasks, F.xxhash64(*key))
 
 
 # One profile a session: executors started for one are not used for another, be they as equal as they may.

@@ -23,12 +23,9 @@ class Stage:
     profile: int
 
     @property
-    def runs_a_model(self) -> bool:
-        return "MapInArrow" in self.operators
-
-    @property
-    def reads(self) -> bool:
-        return any(name.startswith("Scan parquet") for name in self.operators)
+    def prepares(self) -> bool:
+        """Whether it reads, joins or aggregates: work that needs no GPU."""
+        return any(name.endswith(("Join", "Aggregate")) or name.startswith("Scan") for name in self.operators)
 
 
 @dataclass(frozen=True)

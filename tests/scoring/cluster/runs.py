@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 
 from etl.java import require_java
 from tests.scoring.cluster.daemon import FOLDER
-from tests.scoring.cluster.event_log import CONF, EventLog, read_log
+from tests.scoring.cluster.event_log import CONF, EventLog, Stage, read_log
 
 ROOT = Path(__file__).parents[3]
-FIRST, BEFORE, DS = "2026-01-01", "2026-01-05", "2026-01-06"
+FIRST, BEFORE, DS = "2026-01-01", "2026-01-03", "2026-01-04"
 CONFIG = """
 events: {segments: [country]}
 interactions: {windows_days: [3]}
@@ -38,12 +38,12 @@ SMALL = {
 }
 LOCAL = {"spark.master": "local[2]", "spark.sql.shuffle.partitions": "2", **SMALL}
 MAKE = f"""
-simulate --out raw --events 4000 --seed 3 --start-ds {FIRST} --end-ds {DS}
+simulate --out raw --events 3000 --seed 3 --start-ds {FIRST} --end-ds {DS}
 ingest --source parquet --input raw/events --start-ds {FIRST} --end-ds {BEFORE}
 ingest --source parquet --input raw/items --table items --ds {FIRST}
 ingest --source parquet --input raw/candidates --table candidates --ds {DS}
-interactions --start-ds 2026-01-02 --end-ds {BEFORE}
-export --start-ds 2026-01-03 --end-ds {BEFORE} --out data
+interactions --start-ds {FIRST} --end-ds {BEFORE}
+export --start-ds 2026-01-02 --end-ds {BEFORE} --out data
 train --data data --model interactrank --out model
 """
 RUN_EACH = "import json, sys; from scoring.main import main; sys.exit(max(map(main, json.loads(sys.argv[1]))))"
@@ -59,6 +59,10 @@ class Scored:
     log: EventLog
     tasks: list[dict[str, Any]]
     """What the Python workers wrote down, see tests.scoring.cluster.daemon."""
+
+    def runs_a_model(self, stage: Stage) -> bool:
+        """Whether its tasks asked for a device."""
+        return any(task["stage"] == stage.number for task in self.tasks)
 
 
 def start_score(folder: Path, profile: str, conf: Mapping[str, str]) -> "subprocess.Popen[str]":

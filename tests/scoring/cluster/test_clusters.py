@@ -11,7 +11,7 @@ import pytest
 from tests.scoring.cluster.conftest import Day
 from tests.scoring.cluster.daemon import HELD, HOLD
 from tests.scoring.cluster.runs import Scored, cluster_conf, finish_score, start_score
-from tests.scoring.cluster.standalone import WorkerHost, standalone_cluster
+from tests.scoring.cluster.standalone import WorkerHost, gpu_script, standalone_cluster
 
 pytestmark = [pytest.mark.cluster, pytest.mark.spark, pytest.mark.slow]
 
@@ -27,27 +27,30 @@ def assert_same_scores(found: Scored, day: Day) -> None:
 
 
 def assert_only_models_hold_gpus(found: Scored) -> None:
+    with_model = [stage for stage in found.log.stages if found.runs_a_model(stage)]
+    assert len({stage.number for stage in with_model}) >= 2, "the item tower's and the ranking's"
+    assert not any(stage.prepares for stage in with_model)
     for stage in found.log.stages:
-        assert (found.log.task_gpus(stage.profile) > 0) == stage.runs_a_model, stage
-    read, scored = [[stage for stage in found.log.stages if wanted(stage)] for wanted in (reads, runs_a_model)]
-    assert any(not stage.runs_a_model for stage in read)
-    assert len({stage.number for stage in scored}) >= 2, "the item tower's and the ranking's"
-
-
-def reads(stage) -> bool:
-    return stage.reads
-
-
-def runs_a_model(stage) -> bool:
-    return stage.runs_a_model
+        assert (found.log.task_gpus(stage.profile) > 0) == (stage in with_model), stage
 
 
 def test_local_cluster_scores_as_local_mode_does(day: Day, copied: Path):
     conf = cluster_conf(copied, "local-cluster[2,1,1024]")
     found = finish_score(start_score(copied, "cpu", conf), copied)
     assert_same_scores(found, day)
-    assert {task["device"] for task in found.tasks} == {"cpu"}
+    assert {(*task["addresses"], task["device"]) for task in found.tasks} == {("cpu",)}
     assert len(found.log.executors) == 2
+
+
+def test_local_cluster_gives_its_gpus_to_the_stages_that_run_a_model(day: Day, copied: Path, tmp_path: Path):
+    script = gpu_script(tmp_path / "gpus.sh", ["2"])
+    own = {"spark.worker.resource.gpu.amount": "1", "spark.worker.resource.gpu.discoveryScript": str(script)}
+    found = finish_score(
+        start_score(copied, "gpu", cluster_conf(copied, "local-cluster[2,1,1024]", **STATIC, **own)), copied
+    )
+    assert_same_scores(found, day)
+    assert_only_models_hold_gpus(found)
+    assert {(*task["addresses"], task["device"]) for task in found.tasks} == {("2", "cuda:2")}
 
 
 def test_executors_with_gpus_are_started_for_the_stages_that_run_a_model(day: Day, copied: Path, tmp_path: Path):
@@ -61,7 +64,7 @@ def test_executors_with_gpus_are_started_for_the_stages_that_run_a_model(day: Da
     assert {found.log.executor_gpus(profile) for profile in found.log.executors.values()} == {0, 1}
     for stage in found.log.stages:
         holds = {found.log.executor_gpus(found.log.executors[one]) for one in found.log.executors_of(stage.number)}
-        assert holds == {1 if stage.runs_a_model else 0}
+        assert holds == {1 if found.runs_a_model(stage) else 0}
     assert {(*task["addresses"], task["device"]) for task in found.tasks} == {("7", "cuda:7")}
 
 
@@ -76,12 +79,11 @@ def test_a_killed_executor_costs_a_retry_and_no_row(day: Day, copied: Path, tmp_
         found = finish_score(process, copied)
     assert_same_scores(found, day)
     assert_only_models_hold_gpus(found)
-    again = [
-        task for task in found.tasks if (task["stage"], task["partition"]) == (killed["stage"], killed["partition"])
-    ]
+    part = (killed["stage"], killed["partition"])
+    again = [task for task in found.tasks if (task["stage"], task["partition"]) == part]
     assert len(again) > 1
     assert {task["executor"] for task in again} > {killed["executor"]}
-    assert len(found.log.executors) == 3, "two at first, and one in place of the killed one"
+    assert [one for one in found.log.of("TaskEnd") if one["Task End Reason"]["Reason"] == "ExecutorLostFailure"]
     # Each worker's executors are given what its own script found, and a task what its executor holds.
     assert {(*task["addresses"], task["device"]) for task in found.tasks} == {("3", "cuda:3"), ("5", "cuda:5")}
 
