@@ -203,7 +203,7 @@ class ExportConfig:
 @dataclass(frozen=True)
 class SparkConfig:
     profile: str = "local"
-    """A named set of Spark settings: local, cpu, gpu or rapids."""
+    """A named set of Spark settings: local, cpu, gpu, gpu_training or rapids."""
     conf: dict[str, str] = field(default_factory=dict)
     """Single Spark settings on top of the profile, for example spark.conf.spark.driver.memory=8g."""
 

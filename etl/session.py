@@ -42,6 +42,12 @@ _COMMON = {
 _JAVA_OPTIONS = "-XX:-DontCompileHugeMethods"
 _LOGGING = Path(__file__).with_name("log4j2.properties").absolute()
 
+#: Only stages that run a model hold GPUs, as scoring.resource_profiles has it.
+GPU_PROFILE = "gpu"
+#: Every task of the session holds one: training in a barrier stage, which knows neither profiles of its own nor
+#: executors that come and go.
+GPU_TRAINING_PROFILE = "gpu_training"
+
 _PROFILES = {
     "local": {
         "spark.sql.shuffle.partitions": "4",
@@ -59,7 +65,16 @@ _PROFILES = {
         "spark.sql.adaptive.skewJoin.enabled": "true",
         "spark.databricks.delta.snapshotPartitions": "16",
     },
-    "gpu": {
+    GPU_PROFILE: {
+        "spark.executor.extraJavaOptions": _JAVA_OPTIONS,
+        "spark.sql.adaptive.enabled": "true",
+        "spark.sql.adaptive.skewJoin.enabled": "true",
+        "spark.databricks.delta.snapshotPartitions": "16",
+        "spark.dynamicAllocation.enabled": "true",
+        # Without a shuffle service, executors stay while others may read what they have written.
+        "spark.dynamicAllocation.shuffleTracking.enabled": "true",
+    },
+    GPU_TRAINING_PROFILE: {
         "spark.sql.adaptive.enabled": "true",
         "spark.databricks.delta.snapshotPartitions": "16",
         "spark.executor.resource.gpu.amount": "1",

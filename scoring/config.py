@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from etl.config import EtlConfig
 from models.config import TrainConfig
 
+#: Where a model runs, see ``score.device``.
+AUTO, CPU, CUDA = DEVICES = ("auto", "cpu", "cuda")
+
 
 @dataclass(frozen=True)
 class ScoreConfig:
@@ -21,10 +24,27 @@ class ScoreConfig:
     direct_read: bool = True
     """Workers read candidate lists from the table's own files where the lake is a local path, which is several times
     faster; false reads them through Spark, as with any other lake."""
+    device: str = AUTO
+    """auto: the GPU that Spark gave the task, where torch has CUDA, else the CPU; cuda: nothing else will do; cpu."""
+    gpus_per_executor: int = 1
+    """In spark.profile gpu: GPUs of an executor that is started to run a model."""
+    gpus_per_task: float = 1.0
+    """In spark.profile gpu: what a task that runs a model holds; 0.25 lets four tasks share a GPU."""
+    gpu_discovery_script: str = ""
+    """On YARN and Kubernetes: a program on every host that prints an executor's GPUs; empty takes prerank's own, which
+    asks nvidia-smi. Standalone workers name theirs: spark.worker.resource.gpu.discoveryScript."""
+    gpu_vendor: str = "nvidia.com"
+    """On Kubernetes: whose device plugin hands out the GPUs."""
 
     def __post_init__(self) -> None:
         if min(self.top_k, self.requests_per_batch, self.shard_mb, self.chunks) < 1:
             raise ValueError("top_k, requests_per_batch, shard_mb and chunks must be 1 or more")
+        if self.device not in DEVICES:
+            raise ValueError(f"device must be one of {', '.join(DEVICES)}")
+        if self.gpus_per_executor < 1 or not 0 < self.gpus_per_task <= 1:
+            raise ValueError(
+                "gpus_per_executor must be 1 or more, gpus_per_task above 0 and at most 1: a task uses one"
+            )
 
 
 @dataclass(frozen=True)

@@ -49,9 +49,12 @@ class Context:
         self.stderr.print(message, markup=False, soft_wrap=True)
 
     def on_executors(self, processes: int, function: Callable[..., Any], *args: Any) -> Any:
-        from scoring.distributed import on_executors
+        from etl.session import spark_session
+        from scoring.distributed import for_training, on_executors
 
-        return on_executors(self.spark, processes, function, *args)
+        with self.stderr.status("starting Spark"):
+            spark = spark_session(for_training(self.config.spark))
+        return on_executors(spark, processes, function, *args)
 
     def track(self, iterable: Iterable[T], description: str, total: int, /) -> Iterable[T]:
         from rich.progress import track

@@ -1,10 +1,19 @@
 """One function in several processes at once, on Spark executors (pyspark's TorchDistributor)."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from pyspark.ml.torch.distributor import TorchDistributor
 from pyspark.sql import SparkSession
+
+from etl.config import SparkConfig
+from etl.session import GPU_PROFILE, GPU_TRAINING_PROFILE
+
+
+def for_training(config: SparkConfig) -> SparkConfig:
+    """The settings of a session that trains on executors: in profile ``gpu`` each of its tasks holds a GPU."""
+    return replace(config, profile=GPU_TRAINING_PROFILE) if config.profile == GPU_PROFILE else config
 
 
 def on_executors(spark: SparkSession, processes: int, function: Callable[..., Any], *args: Any) -> Any:

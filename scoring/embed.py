@@ -9,11 +9,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
+from pyspark.resource import ResourceProfile
 from pyspark.sql import DataFrame
 
 from models.contract import ItemFeatures
 from models.features import FeatureSpec
 from models.model_dir import LoadedModel, ModelCard, load
+from scoring.config import AUTO
+from scoring.devices import task_device, task_threads
 from scoring.errors import ScoringError
 from scoring.pair_scores import in_full_blocks
 
@@ -22,27 +25,30 @@ SCHEMA = "item_id string, feature_hash bigint, vector array<float>, buckets arra
 _BLOCK = 1024
 
 
-def embed_items(items: DataFrame, model_dir: str, card: ModelCard) -> DataFrame:
+def embed_items(
+    items: DataFrame, model_dir: str, card: ModelCard, wanted: str = AUTO, profile: ResourceProfile | None = None
+) -> DataFrame:
     """``items`` (item_id, feature_hash, and text, categories, numerics, dense as in an export) as SCHEMA has it.
 
-    ``vector`` is the model's item side (Y,), ``buckets`` (1+K,) are those of the id and the categories.
+    ``vector`` is the model's item side (Y,), ``buckets`` (1+K,) are those of the id and the categories. ``wanted`` is
+    score.device, ``profile`` what tasks that run a model hold.
     """
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        loaded = open_model(model_dir, version)
+        loaded, device = open_model(model_dir, version), task_device(wanted)
         for batch in batches:
             for low in range(0, len(batch), _BLOCK):
-                yield encode_items(batch.slice(low, _BLOCK), loaded, torch.device("cpu"))
+                yield encode_items(batch.slice(low, _BLOCK), loaded, device)
 
     version = card.version
     columns = items.select("item_id", "feature_hash", "text", "categories", "numerics", "dense")
-    return columns.mapInArrow(run, SCHEMA)
+    return columns.mapInArrow(run, SCHEMA, profile=profile)
 
 
 @lru_cache(maxsize=2)
 def open_model(model_dir: str, version: str) -> LoadedModel:
     """One model load per worker process; ``version`` keeps a reused process from scoring with an older training."""
-    torch.set_num_threads(1)
+    torch.set_num_threads(task_threads())
     loaded = load(Path(model_dir))
     if loaded.card.version != version:
         raise ScoringError(f"{model_dir} was trained anew while it was scoring: run the same command again")

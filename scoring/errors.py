@@ -7,6 +7,10 @@ class ScoringError(PrerankError):
     """Candidates, a model or the lake do not fit together; the message says what to do."""
 
 
+class DeviceError(ScoringError):
+    """A task has no GPU that it could compute on, though it should."""
+
+
 class NoChampionError(ScoringError):
     """No model version was promoted on or before a day."""
 

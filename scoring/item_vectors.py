@@ -23,6 +23,7 @@ from models.model_dir import LoadedModel, load
 from scoring.config import PrerankConfig
 from scoring.embed import SCHEMA, embed_items
 from scoring.item_matrix import ItemMatrix, MatrixManifest, MatrixPart, open_matrix, read_manifest, write_matrix
+from scoring.resource_profiles import in_own_stage, scoring_profile
 from scoring.seen import catalogue_day, day_seen, described_catalogue
 
 _FEATURES = ("text", "categories", "numerics", "dense")
@@ -110,7 +111,9 @@ def _embed(
         key = ["item_id", "feature_hash"]
         carried = described.select(*key).join(known, key)
         changed = described.join(known.select(*key), key, "left_anti")
-    fresh, counted = embed_items(changed, str(model_dir.absolute()), loaded.card), Observation()
+    profile, counted = scoring_profile(config, lake.spark), Observation()
+    changed = in_own_stage(changed, profile, lake.tasks, "item_id")
+    fresh = embed_items(changed, str(model_dir.absolute()), loaded.card, config.score.device, profile)
     fresh = fresh.observe(counted, F.count(F.lit(1)).alias("rows"))
     vectors = fresh if carried is None else fresh.unionByName(carried)
     vectors = vectors.select(F.lit(as_of).alias("ds"), F.lit(version).alias("model_version"), "*")

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
-import torch
+from pyspark.resource import ResourceProfile
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from scoring.candidate_files import CandidateFiles
 from scoring.cross_lists import CrossLayout
+from scoring.devices import task_device
 from scoring.embed import open_model
 from scoring.item_matrix import shared_matrix
 from scoring.request_lists import FILE, ITEMS, KEPT, PLACE
@@ -41,19 +42,24 @@ class Ranking:
     requests_per_batch: int
     direct: bool
     """Whether workers read candidates from files (see scoring.candidate_files)."""
+    device: str
+    """score.device"""
 
 
-def ranked(requests: DataFrame, ranking: Ranking, tasks: int, in_order: bool) -> DataFrame:
+def ranked(
+    requests: DataFrame, ranking: Ranking, tasks: int, in_order: bool, profile: ResourceProfile | None = None
+) -> DataFrame:
     """KEPT, ``ranked`` and COUNTS of each of ``requests`` (see request_lists.scoring_requests).
 
-    ``in_order`` says that they come as they lie in their files; otherwise they are brought into that order.
+    ``in_order`` says that they come as they lie in their files; otherwise they are brought into that order. ``profile``
+    is what tasks that run a model hold.
     """
     if ranking.shards == 1:
-        ordered = requests if in_order else _in_file_order(requests, ranking, [], tasks)
-        return ordered.mapInArrow(_ranker(ranking), _SCORED)
+        ordered = requests if in_order and profile is None else _in_file_order(requests, ranking, [], tasks)
+        return ordered.mapInArrow(_ranker(ranking), _SCORED, profile=profile)
     shards = F.explode(F.sequence(F.lit(0), F.lit(ranking.shards - 1)))
     placed = _in_file_order(requests.withColumn(SHARD, shards), ranking, [SHARD], tasks * ranking.shards)
-    return _merged(placed.mapInArrow(_ranker(ranking), _SCORED), ranking.top_k)
+    return _merged(placed.mapInArrow(_ranker(ranking), _SCORED, profile=profile), ranking.top_k)
 
 
 def count_columns() -> list[Column]:
@@ -64,16 +70,16 @@ def count_columns() -> list[Column]:
 
 
 def _in_file_order(requests: DataFrame, ranking: Ranking, first: list[str], tasks: int) -> DataFrame:
-    """Each file, or block of one, and each shard in one task, in the order of its rows."""
-    if not ranking.direct:
-        return requests if not first else requests.repartition(tasks, *first, "request_id").sortWithinPartitions(*first)
-    key = [*first, FILE]
-    return requests.repartition(tasks, *key).sortWithinPartitions(*key, PLACE)
+    """Each file, or block of one, and each shard in one task, in the order of its rows: a stage of its own."""
+    key = [*first, FILE if ranking.direct else "request_id"]
+    placed = requests.repartition(tasks, F.xxhash64(*key))
+    order = [*key, PLACE] if ranking.direct else first
+    return placed.sortWithinPartitions(*order) if order else placed
 
 
 def _ranker(ranking: Ranking):  # type: ignore[no-untyped-def]
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        loaded = open_model(ranking.model_dir, ranking.version)
+        loaded, device = open_model(ranking.model_dir, ranking.version), task_device(ranking.device)
         matrix = shared_matrix(ranking.folder, ranking.digest)
         limits = Limits(ranking.top_k, ranking.requests_per_batch)
         files = CandidateFiles()
@@ -84,7 +90,7 @@ def _ranker(ranking: Ranking):  # type: ignore[no-untyped-def]
         workers: dict[int, Worker] = {}
         for shard, batch in _by_shard(batches, ranking.shards):
             if shard not in workers:
-                workers = {shard: Worker(loaded, ranking.layout, matrix, limits, torch.device("cpu"), shard)}
+                workers = {shard: Worker(loaded, ranking.layout, matrix, limits, device, shard)}
             yield from workers[shard].rank([batch], KEPT, lists_of)
 
     return run

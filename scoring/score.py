@@ -27,6 +27,7 @@ from scoring.folded import CrossPlan, Rates
 from scoring.item_vectors import current_matrix, matrix_folder
 from scoring.ranking import Ranking, count_columns, ranked
 from scoring.request_lists import query_lists, recent_actions, scoring_requests, slim, small
+from scoring.resource_profiles import scoring_profile
 from scoring.seen import day_seen, require_same_features
 
 
@@ -93,7 +94,7 @@ def score_candidates(lake: Lake, config: PrerankConfig, ds: str, model_dir: Path
         model_dir=str(model_dir.absolute()), version=card.version, digest=made.digest, layout=plan.layout,
         folder=str(matrix_folder(config, card.version, made.as_of)), shards=len(made.shard_rows),
         top_k=config.score.top_k, requests_per_batch=config.score.requests_per_batch,
-        direct=config.score.direct_read and lake.root.startswith("/"),
+        direct=config.score.direct_read and lake.root.startswith("/"), device=config.score.device,
     )  # fmt: skip
     counts, kept = _write(_Day(lake, config, ds, loaded, plan, ranking), candidates)
     return ScoreReport(ds, card.name, card.version, **counts, embedded=embedded, chunks_kept=kept)
@@ -104,12 +105,12 @@ def _write(day: _Day, candidates: DataFrame) -> tuple[dict[str, int], int]:
     lake, config, version = day.lake, day.config, day.loaded.card.version
     requests = slim(candidates, day.ranking.direct)
     lists, histories = _lists(day, candidates).persist(), _histories(day, candidates).persist()
-    chunks, kept = config.score.chunks, 0
+    chunks, kept, profile = config.score.chunks, 0, scoring_profile(config, lake.spark)
 
     def score(part: DataFrame) -> DataFrame:
         sides = (F.broadcast(lists), F.broadcast(histories)) if in_order else (lists, histories)
         whole = scoring_requests(part, sides[0], sides[1], day.plan, day.loaded.card.spec)
-        return ranked(whole, day.ranking, lake.tasks, in_order)
+        return ranked(whole, day.ranking, lake.tasks, in_order, profile)
 
     try:
         in_order = all(small(side) for side in (lists, histories))

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 from torch import Tensor
 
 from etl.contract import columns as c
@@ -20,6 +21,7 @@ from models.model_dir import LoadedModel, load
 from scoring.candidates.nearest import nearest
 from scoring.candidates.running import NO_ROW
 from scoring.config import PrerankConfig
+from scoring.devices import task_device
 from scoring.embed import open_model
 from scoring.errors import ScoringError
 from scoring.folded import CrossPlan
@@ -27,6 +29,7 @@ from scoring.item_matrix import ItemMatrix, shared_matrix
 from scoring.item_vectors import current_matrix, matrix_folder
 from scoring.query_side import encode_queries, query_features
 from scoring.request_lists import query_lists, recent_actions, scoring_requests
+from scoring.resource_profiles import scoring_profile
 from scoring.seen import day_seen
 
 _SCHEMA = "request_id string, items array<string>"
@@ -68,12 +71,14 @@ def nearest_items(
         str(model_dir.absolute()), made.model_version, folder, made.digest, k, config.score.requests_per_batch
     )
     sides = _query_sides(lake, config, ds, requests, loaded, search, made.as_of)
+    profile, wanted = scoring_profile(config, lake.spark), config.score.device
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return neighbours(batches, search, torch.device("cpu"))
+        return neighbours(batches, search, task_device(wanted))
 
     # By number: Spark would put so few bytes into one task, however long each request takes.
-    return sides.repartition(lake.tasks, "request_id").mapInArrow(run, _SCHEMA)
+    placed = sides.repartition(lake.tasks, F.xxhash64("request_id"))
+    return placed.mapInArrow(run, _SCHEMA, profile=profile)
 
 
 def neighbours(batches: Iterable[pa.RecordBatch], search: Search, device: torch.device) -> Iterator[pa.RecordBatch]:

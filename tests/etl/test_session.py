@@ -5,7 +5,7 @@ from etl.contract.errors import UnknownNameError
 from etl.session import DELTA_PACKAGE, delta_conf, profile_conf
 
 
-@pytest.mark.parametrize("profile", ["local", "cpu", "gpu", "rapids"])
+@pytest.mark.parametrize("profile", ["local", "cpu", "gpu", "gpu_training", "rapids"])
 def test_no_profile_changes_what_results_depend_on(profile):
     conf = profile_conf(SparkConfig(profile))
     assert conf["spark.sql.session.timeZone"] == "UTC"
