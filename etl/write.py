@@ -84,8 +84,11 @@ def record(lake: Lake, run: Run, written: Sequence[Written]) -> None:
 def _replace(lake: Lake, output: Output, run: Run) -> Written:
     days, table = output.days, output.table
     counted = Observation()
-    rows = output.frame.where(_within(days, output.only)).observe(counted, F.count(F.lit(1)).alias("rows"))
+    rows = output.frame.where(_within(days, output.only))
     placed = rows if output.placed else _placed(lake, rows, output)
+    # In the stage that writes, of which Spark counts each task once. A task of an earlier stage counts again when the
+    # executor that held its result is lost.
+    placed = placed.observe(counted, F.count(F.lit(1)).alias("rows"))
     where = " AND ".join([f"ds >= '{days.start}'", f"ds <= '{days.end}'", *map(_equals, output.only.items())])
     _commit(lake, placed, table, mode="overwrite", options={"replaceWhere": where, "userMetadata": run.run_id})
     lake.refresh(table)

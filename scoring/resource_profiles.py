@@ -37,7 +37,7 @@ def scoring_profile(config: PrerankConfig, session: SparkSession) -> ResourcePro
     conf = dict(session.sparkContext.getConf().getAll())
     if config.spark.profile != GPU_PROFILE or _number(conf, TASK_GPUS) > 0:
         return None
-    dynamic = conf.get(DYNAMIC, "false") == "true"
+    dynamic = conf.get(DYNAMIC, "false").lower() == "true"
     _require_schedulable(conf, dynamic, config.score)
     return _profile(session.sparkContext.applicationId, dynamic, config.score)
 
