@@ -15,7 +15,8 @@ from pyspark.sql import functions as F
 
 from etl.backoff import RATES
 from etl.contract import columns as c
-from models.fusion import Fusion, Term
+from models.contract import Ranker
+from models.fusion import Fusion, LinearFusionRanker, Term
 from scoring.cross_lists import CrossLayout
 
 #: The list of what pairs without a row have: all segments' values together.
@@ -39,6 +40,14 @@ class CrossPlan:
     terms: tuple[Term, ...] | None
     """Those of a linear fusion; None for any other."""
     layout: CrossLayout
+
+    @classmethod
+    def for_model(cls, model: Ranker, cross: Sequence[str]) -> "CrossPlan":
+        """``cross`` (C) are the cross features that the model was made for; of one that reads none, none are carried."""
+        if isinstance(model, LinearFusionRanker):
+            fusion = model.fusion()
+            return cls.of([term.name for term in fusion.terms()], fusion)
+        return cls.of(cross if model.cross_read() else (), None)
 
     @classmethod
     def of(cls, cross: Sequence[str], fusion: Fusion | None) -> "CrossPlan":

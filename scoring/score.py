@@ -19,7 +19,6 @@ from etl.query_items import can_rank
 from etl.query_windows import AS_OF
 from etl.runs import Run
 from etl.write import Output, replace_partitions
-from models.fusion import LinearFusionRanker
 from models.model_dir import LoadedModel, load
 from scoring.chunks import remove, score_in_chunks
 from scoring.config import PrerankConfig
@@ -85,11 +84,7 @@ def score_candidates(lake: Lake, config: PrerankConfig, ds: str, model_dir: Path
     require_current(lake, config, c.INTERACTIONS, DateRange(as_of, as_of))
     matrix, embedded = current_matrix(lake, config, ds, model_dir, loaded)
     made, card, model = matrix.manifest, loaded.card, loaded.model
-    plan = (
-        CrossPlan.of([term.name for term in model.fusion().terms()], model.fusion())
-        if isinstance(model, LinearFusionRanker)
-        else CrossPlan.of(card.spec.cross, None)
-    )
+    plan = CrossPlan.for_model(model, card.spec.cross)
     ranking = Ranking(
         model_dir=str(model_dir.absolute()), version=card.version, digest=made.digest, layout=plan.layout,
         folder=str(matrix_folder(config, card.version, made.as_of)), shards=len(made.shard_rows),

@@ -79,7 +79,7 @@ def fusion_contract(model: Ranker) -> dict[str, Any]:
         "kind": "linear",
         "dot_weight": fusion.dot_weight,
         "constant": fusion.constant(),
-        "segments": list(CrossPlan.of([term.name for term in fusion.terms()], fusion).columns),
+        "segments": list(CrossPlan.for_model(model, ()).columns),
         "terms": terms,
     }
 

@@ -131,8 +131,7 @@ def _write_interactions(job: _Job, rates: list[str], folder: Path) -> dict[str, 
         return {}
     interactions = job.lake.read(c.INTERACTIONS, job.day)
     if isinstance(job.model, LinearFusionRanker):
-        fusion = job.model.fusion()
-        rows = folded_rows(interactions, CrossPlan.of([term.name for term in fusion.terms()], fusion), rates)
+        rows = folded_rows(interactions, CrossPlan.for_model(job.model, names), rates)
         kinds = {**_KEY_KINDS, FOLDED: "float64"} | ({UNSEEN: "list<float64>"} if rates else {})
     else:
         rows = raw_rows(interactions, names)
