@@ -43,7 +43,7 @@ class CrossPlan:
 
     @classmethod
     def for_model(cls, model: Ranker, cross: Sequence[str]) -> "CrossPlan":
-        """``cross`` (C) are the cross features that the model was made for; of one that reads none, none are carried."""
+        """``cross`` (C) are the features that the model was made for; of one that reads none, none are carried."""
         if isinstance(model, LinearFusionRanker):
             fusion = model.fusion()
             return cls.of([term.name for term in fusion.terms()], fusion)
