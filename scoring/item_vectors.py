@@ -18,7 +18,7 @@ from etl.contract import columns as c
 from etl.contract.dates import DateRange, shift_ds
 from etl.contract.settings import digest
 from etl.errors import MissingDataError
-from etl.item_versions import VERSION, described_items
+from etl.item_versions import described_columns
 from etl.lake import Lake
 from etl.runs import Run
 from etl.write import Output, replace_partitions
@@ -67,15 +67,12 @@ def current_matrix(
     as_of = snapshot_of(lake, config, ds)
     version = loaded.card.version
     folder = matrix_folder(config, version, as_of)
-    described = _described(lake, as_of, loaded).persist()
-    try:
-        wanted = _digest(described)
-        made = read_manifest(folder)
-        if made is not None and _is_current(made, version, wanted, config):
-            return open_matrix(folder), 0
-        embedded = _embed(lake, config, as_of, model_dir, loaded, described, wanted)
-    finally:
-        described.unpersist()
+    described = _described(lake, as_of, loaded)
+    wanted = _digest(described)
+    made = read_manifest(folder)
+    if made is not None and _is_current(made, version, wanted, config):
+        return open_matrix(folder), 0
+    embedded = _embed(lake, config, as_of, model_dir, loaded, described, wanted)
     return _write_matrix(_held(lake, as_of, version), config, folder, version, as_of, wanted), embedded
 
 
@@ -95,9 +92,9 @@ def matrix_folder(config: PrerankConfig, model_version: str, as_of: str) -> Path
 
 def _described(lake: Lake, as_of: str, loaded: LoadedModel) -> DataFrame:
     """The snapshot's items as the model sees them, with ``feature_hash``."""
-    items, spec = lake.read(c.ITEMS, DateRange(as_of, as_of)), loaded.card.spec
-    references = items.select("item_id", F.col("ds").alias(VERSION))
-    described = described_items(references, items, spec.categories, spec.numerics, spec.dense)
+    spec = loaded.card.spec
+    columns = described_columns(spec.categories, spec.numerics, spec.dense)
+    described = lake.read(c.ITEMS, DateRange(as_of, as_of)).select("item_id", *columns)
     return described.withColumn("feature_hash", F.xxhash64(*_FEATURES))
 
 

@@ -3,7 +3,7 @@
 With several shards a request is sent to each of them. A task maps one shard, however many requests it sees.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -71,7 +71,7 @@ def _in_file_order(requests: DataFrame, ranking: Ranking, first: list[str], task
     return requests.repartition(tasks, *key).sortWithinPartitions(*key, PLACE)
 
 
-def _ranker(ranking: Ranking):  # type: ignore[no-untyped-def]
+def _ranker(ranking: Ranking) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         loaded = open_model(ranking.model_dir, ranking.version)
         matrix = shared_matrix(ranking.folder, ranking.digest)

@@ -25,7 +25,11 @@ def test_lists_do_not_depend_on_where_batches_end(matrix, size):
     kinds = (pa.string(), pa.string(), pa.int64(), pa.list_(pa.float32()))
     batches = [
         pa.RecordBatch.from_arrays(
-            [pa.array(column, kind) for column, kind in zip(zip(*rows[low : low + size], strict=True), kinds, strict=True)], names
+            [
+                pa.array(column, kind)
+                for column, kind in zip(zip(*rows[low : low + size], strict=True), kinds, strict=True)
+            ],
+            names,
         )
         for low in range(0, len(rows), size)
     ]

@@ -4,7 +4,6 @@ import shutil
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from etl.lake import Lake
 from models.config import TrainConfig
 from models.contract import Batch, QueryFeatures
 from models.dataset import Export
-from models.features import FeatureSpec, HistoryRows
+from models.features import HistoryRows
 from models.model_dir import LoadedModel, load, save
 from models.registry import MODELS
 from models.train import train
@@ -102,7 +101,9 @@ class Expected:
             np.array([row.dense or [0.0] * spec.dense_width for row in found], dtype=np.float32),
         )  # fmt: skip
         self.seen = reference.interactions(day.built.events, AS_OF, day.config)
-        self.best = {row.query_key: row["items"] for row in day.lake().read(c.QUERY_ITEMS).where(f"ds = '{AS_OF}'").collect()}
+        self.best = {
+            row.query_key: row["items"] for row in day.lake().read(c.QUERY_ITEMS).where(f"ds = '{AS_OF}'").collect()
+        }
 
     def rankings(self) -> dict[str, list[tuple[str, float]]]:
         found = {}
@@ -115,7 +116,9 @@ class Expected:
         return found
 
     def scores(self, start: dict[str, Any], items: list[str]) -> list[float]:
-        crossed = [reference.cross(self.seen, start, item, self.day.config, self.day.built.events, AS_OF) for item in items]
+        crossed = [
+            reference.cross(self.seen, start, item, self.day.config, self.day.built.events, AS_OF) for item in items
+        ]
         cross = torch.tensor([[one.get(name, 0.0) for name in self.spec.cross] for one in crossed])
         none, count = torch.zeros(0), len(items)
         batch = Batch(
@@ -130,11 +133,13 @@ class Expected:
         begin = int(datetime.fromisoformat(DS).replace(tzinfo=UTC).timestamp())
         past = [
             event for event in sorted(self.day.built.events, key=lambda event: (event["ts"], event["event_id"]))
-            if event["user_id"] == start["user_id"] and event["action"] != "impression" and event["item_id"] in self.rows
-            and begin - 4 * 86_400 <= event["ts"].timestamp() < begin
+            if event["user_id"] == start["user_id"] and event["action"] != "impression"
+            and event["item_id"] in self.rows and begin - 4 * 86_400 <= event["ts"].timestamp() < begin
         ][::-1][: spec.history_length]  # fmt: skip
         shape = (1, spec.history_length)
-        history = HistoryRows(np.zeros(shape, np.int32), np.zeros(shape, np.int8), np.zeros(shape, np.int64), np.zeros(shape, bool))
+        history = HistoryRows(
+            np.zeros(shape, np.int32), np.zeros(shape, np.int8), np.zeros(shape, np.int64), np.zeros(shape, bool)
+        )
         for place, event in enumerate(past):
             history.items[0, place] = self.rows[event["item_id"]]
             history.actions[0, place] = spec.actions.index(event["action"])
@@ -171,7 +176,7 @@ def test_every_model_ranks_as_its_own_forward_does(day: Day, name: str):
         scores = [score for _, score in found[request_id]]
         assert scores == sorted(scores, reverse=True)
     counts = (report.requests, report.pairs, report.unknown_items, report.empty_requests, report.duplicates)
-    assert counts == (len(CANDIDATES), 23, 3, 2, 2)
+    assert counts == (len(CANDIDATES), 21, 3, 2, 2)
     assert report.nan_pairs == 0
 
 
@@ -185,7 +190,7 @@ def test_the_way_that_a_day_is_cut_changes_no_bit(day: Day, settings: dict[str, 
         monkeypatch.setattr(scoring.item_vectors, "_rows_in", lambda size, width: 2)
     report, found = day.score("interactrank", **settings)
     assert found == whole
-    assert (report.pairs, report.unknown_items, report.empty_requests, report.duplicates) == (23, 3, 2, 2)
+    assert (report.pairs, report.unknown_items, report.empty_requests, report.duplicates) == (21, 3, 2, 2)
 
 
 def test_a_second_run_embeds_nothing_and_a_new_snapshot_only_what_changed(day: Day):

@@ -20,7 +20,9 @@ def best(sets: list[list[tuple[float, int]]], k: int) -> tuple[list[list[tuple[f
 @pytest.mark.parametrize("k", [1, 3, 100])
 def test_equals_a_full_sort_by_score_then_row(k):
     rng = np.random.default_rng(2)
-    sets = [[(float(rng.choice(SCORES)), int(row)) for row in rng.permutation(50)[:size]] for size in (0, 1, 7, 40, 9, 0)]
+    sets = [
+        [(float(rng.choice(SCORES)), int(row)) for row in rng.permutation(50)[:size]] for size in (0, 1, 7, 40, 9, 0)
+    ]
     found, repeated = best(sets, k)
     for pairs, ranking in zip(sets, found, strict=True):
         order = sorted(pairs, key=lambda one: (-one[0], one[1]))[:k]

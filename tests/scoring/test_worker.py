@@ -63,7 +63,9 @@ def matrix(model: LinearFusionRanker) -> ItemMatrix:
     return matrix_of(IDS, xxhash64(pa.array(IDS)), vectors, buckets)
 
 
-def requests(sets: list[list[str]], lists: list[list[int]] | None = None, best: list[list[int]] | None = None) -> pa.RecordBatch:
+def requests(
+    sets: list[list[str]], lists: list[list[int]] | None = None, best: list[list[int]] | None = None
+) -> pa.RecordBatch:
     count = len(sets)
     hashes = xxhash64(pa.array(IDS))
 
@@ -82,7 +84,9 @@ def requests(sets: list[list[str]], lists: list[list[int]] | None = None, best: 
             "best": hashed(best),
             "history_items": hashed(history),
             "history_actions": pa.array([[1] * len(rows) for rows in history], pa.list_(pa.int8())),
-            "history_ages": pa.array([[60 * (1 + at) for at in range(len(rows))] for rows in history], pa.list_(pa.int64())),
+            "history_ages": pa.array(
+                [[60 * (1 + at) for at in range(len(rows))] for rows in history], pa.list_(pa.int64())
+            ),
         }
     )
 
@@ -153,7 +157,9 @@ def test_shards_together_score_and_count_as_one_matrix_does(model, matrix, tmp_p
     for number, row in enumerate(whole):
         shards = [shard[number] for shard in parts]
         assert [sum(one[name] for one in shards) for name in COUNTS] == [row[name] for name in COUNTS]
-        merged = sorted((one for shard in shards for one in shard["ranked"]), key=lambda one: (-one["score"], one["item_id"]))
+        merged = sorted(
+            (one for shard in shards for one in shard["ranked"]), key=lambda one: (-one["score"], one["item_id"])
+        )
         assert merged == row["ranked"]
 
 
