@@ -11,7 +11,7 @@ PIP_INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python -c constrain
 WITH_JAVA := JAVA_HOME="$$($(BIN)/python -m etl.java --fetch)" && export JAVA_HOME PATH="$(CURDIR)/$(BIN):$$PATH" &&
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-airflow test-faults test-cluster lint format bench bench-interactions bench-train bench-movielens lock clean
+.PHONY: help setup demo test test-airflow test-faults test-cluster lint format bench bench-interactions bench-train bench-score bench-movielens lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,10 @@ bench-train: $(STAMP) ## layouts, loading, training against peers; REQUESTS=800 
 	@$(WITH_JAVA) OMP_WAIT_POLICY=PASSIVE PRERANK_BENCH_REQUESTS=$(REQUESTS) PRERANK_LAYOUT_EVENTS=$(EVENTS) \
 	  $(BIN)/python -m pytest -q -s -o python_files="bench_*.py" \
 	  tests/benchmarks/bench_train.py tests/benchmarks/bench_layout.py $(ARGS)
+
+bench-score: $(STAMP) ## bulk scoring against in-memory arrays and predict_batch_udf; PAIRS=1000000 ITEMS=10000 GROWTH=100
+	@$(WITH_JAVA) PRERANK_SCORE_PAIRS=$(PAIRS) PRERANK_SCORE_ITEMS=$(ITEMS) PRERANK_SCORE_GROWTH=$(GROWTH) \
+	  $(BIN)/python -m pytest -q -s -o python_files="bench_*.py" tests/benchmarks/bench_score.py $(ARGS)
 
 bench-movielens: $(STAMP) ## every model on MovieLens over seeds; ML=path MODELS=two_tower,fit SEEDS=2
 	@OMP_WAIT_POLICY=PASSIVE PRERANK_ML=$(ML) PRERANK_ML_MODELS=$(MODELS) PRERANK_ML_SEEDS=$(SEEDS) \

@@ -36,14 +36,17 @@ def described_items(references: DataFrame, items: DataFrame | None, categories: 
         found = wanted.withColumns({"text": F.lit(""), **empty})
     else:
         found = wanted.join(items.withColumnRenamed("ds", VERSION), ["item_id", VERSION], "left")
+    return found.select("item_id", VERSION, *described_columns(categories, numerics, dense))
+
+
+def described_columns(categories: Sequence[str], numerics: Sequence[str], dense: Sequence[str]) -> list[Column]:
+    """An export's ``text, categories, numerics, dense`` from a catalogue's."""
     kinds = [F.coalesce(F.col("categories")[name].cast("string"), F.lit("")) for name in categories]
     numbers = [F.coalesce(F.col("numerics")[name].cast("double"), F.lit(float("nan"))) for name in numerics]
     vectors = [F.col("dense")[name].cast("array<float>") for name in dense]
-    return found.select(
-        "item_id",
-        VERSION,
+    return [
         F.coalesce("text", F.lit("")).alias("text"),
         F.array(*kinds).cast("array<string>").alias("categories"),
         F.array(*numbers).cast("array<double>").alias("numerics"),
         (F.concat(*vectors) if vectors else F.array().cast("array<float>")).alias("dense"),
-    )
+    ]

@@ -67,15 +67,12 @@ def current_matrix(
     version = loaded.card.version
     folder = matrix_folder(config, version, as_of)
     described = described_catalogue(lake, as_of, loaded.card.spec)
-    described = described.withColumn("feature_hash", F.xxhash64(*_FEATURES)).persist()
-    try:
-        wanted = _digest(described)
-        made = read_manifest(folder)
-        if made is not None and _is_current(made, version, wanted, config):
-            return open_matrix(folder), 0
-        embedded = _embed(lake, config, as_of, model_dir, loaded, described, wanted)
-    finally:
-        described.unpersist()
+    described = described.withColumn("feature_hash", F.xxhash64(*_FEATURES))
+    wanted = _digest(described)
+    made = read_manifest(folder)
+    if made is not None and _is_current(made, version, wanted, config):
+        return open_matrix(folder), 0
+    embedded = _embed(lake, config, as_of, model_dir, loaded, described, wanted)
     return _write_matrix(held_vectors(lake, as_of, version), config, folder, version, as_of, wanted), embedded
 
 

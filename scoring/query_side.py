@@ -42,8 +42,8 @@ def query_features(batch: pa.RecordBatch, spec: FeatureSpec, matrix: ItemMatrix)
 def encode_queries(model: Ranker, queries: QueryFeatures, size: int) -> Tensor:
     """The query side (R, X) of R <= ``size`` requests; where the fusion is linear the one blended vector (R, D).
 
-    Padded to ``size`` requests, and that to whole ``_ROWS``: a request's last bits then do not depend on its place
-    among others, nor on their number (see pair_scores.in_full_blocks).
+    Padded to ``size`` requests, and that to whole ``_ROWS``: a request's last bits then depend neither on its place
+    among others nor on their number (see pair_scores.in_full_blocks).
     """
     count = len(queries)
     padded = -(-size // _ROWS) * _ROWS

@@ -3,7 +3,7 @@
 With several shards a request is sent to each of them. A task maps one shard, however many requests it sees.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -55,7 +55,8 @@ def ranked(
     is what tasks that run a model hold.
     """
     if ranking.shards == 1:
-        ordered = requests if in_order and profile is None else _in_file_order(requests, ranking, [], tasks)
+        stay = profile is None and (in_order or not ranking.direct)
+        ordered = requests if stay else _in_file_order(requests, ranking, [], tasks)
         return ordered.mapInArrow(_ranker(ranking), _SCORED, profile=profile)
     shards = F.explode(F.sequence(F.lit(0), F.lit(ranking.shards - 1)))
     placed = _in_file_order(requests.withColumn(SHARD, shards), ranking, [SHARD], tasks * ranking.shards)
@@ -77,7 +78,7 @@ def _in_file_order(requests: DataFrame, ranking: Ranking, first: list[str], task
     return placed.sortWithinPartitions(*order) if order else placed
 
 
-def _ranker(ranking: Ranking):  # type: ignore[no-untyped-def]
+def _ranker(ranking: Ranking) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         loaded, device = open_model(ranking.model_dir, ranking.version), task_device(ranking.device)
         matrix = shared_matrix(ranking.folder, ranking.digest)

@@ -6,14 +6,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from etl.catalogues import snapshot_days
 from etl.contract import columns as c
 from etl.contract.dates import DateRange, shift_ds
 from etl.cross import cross_names
 from etl.errors import MissingDataError
-from etl.item_versions import VERSION, described_items
+from etl.item_versions import described_columns
 from etl.lake import Lake
 from models.contract import ItemFeatures
 from models.features import FeatureSpec
@@ -37,9 +36,8 @@ def catalogue_day(lake: Lake, as_of: str) -> str:
 
 def described_catalogue(lake: Lake, snapshot: str, spec: FeatureSpec) -> DataFrame:
     """item_id, text, categories, numerics, dense of a snapshot's items, in the model's order."""
-    items = lake.read(c.ITEMS, DateRange(snapshot, snapshot))
-    references = items.select("item_id", F.col("ds").alias(VERSION))
-    return described_items(references, items, spec.categories, spec.numerics, spec.dense).drop(VERSION)
+    columns = described_columns(spec.categories, spec.numerics, spec.dense)
+    return lake.read(c.ITEMS, DateRange(snapshot, snapshot)).select("item_id", *columns)
 
 
 def features_of(items: pa.Table, spec: FeatureSpec) -> ItemFeatures:

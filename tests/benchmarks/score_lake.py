@@ -98,8 +98,7 @@ def _save_model(config: PrerankConfig, directory: Path) -> None:
     torch.manual_seed(1)
     names = tuple(cross_names(config))
     shown = dataclasses.replace(
-        manifest(World(), (), np.zeros(2, int), False), cross=names, segments={}, actions=ACTIONS, numerics=(), dense=(),
-        lag_days=0,
+        manifest(World(), (), np.zeros(2, int), False), cross=names, segments={}, actions=ACTIONS, numerics=(), dense=()
     )  # fmt: skip
     spec = FeatureSpec.of(shown, 0, config.train)
     count = len(names)
@@ -130,8 +129,13 @@ def _catalogue(lake: Lake, config: PrerankConfig, ids: pa.StringArray) -> None:
 def _interactions(lake: Lake, config: PrerankConfig, ids: pa.StringArray, rng: np.random.Generator) -> None:
     seen = np.concatenate([rng.choice(len(ids), SEEN, replace=False) for _ in range(QUERIES)])
     number = np.arange(QUERIES).repeat(SEEN)
-    table = {"ds": [YESTERDAY] * len(seen), "query_key": [f"query {q}" for q in number.tolist()],
-             "item_id": ids.take(pa.array(seen)), "segment_name": ["all"] * len(seen), "segment_value": [""] * len(seen)}  # fmt: skip
+    table = {
+        "ds": [YESTERDAY] * len(seen),
+        "query_key": [f"query {q}" for q in number.tolist()],
+        "item_id": ids.take(pa.array(seen)),
+        "segment_name": ["all"] * len(seen),
+        "segment_value": [""] * len(seen),
+    }
     for action in ACTIONS:
         table[c.window_share(action, 7)] = rng.random(len(seen))
         table[c.decayed(action, 14)] = rng.random(len(seen)) * 9
