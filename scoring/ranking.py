@@ -33,7 +33,7 @@ class Ranking:
     model_dir: str
     version: str
     folder: str
-    digest: str
+    stamp: str
     """Of the matrix in ``folder``."""
     shards: int
     layout: CrossLayout
@@ -74,7 +74,7 @@ def _in_file_order(requests: DataFrame, ranking: Ranking, first: list[str], task
 def _ranker(ranking: Ranking) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         loaded = open_model(ranking.model_dir, ranking.version)
-        matrix = shared_matrix(ranking.folder, ranking.digest)
+        matrix = shared_matrix(ranking.folder, ranking.stamp)
         limits = Limits(ranking.top_k, ranking.requests_per_batch)
         files = CandidateFiles()
 

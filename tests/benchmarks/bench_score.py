@@ -5,8 +5,8 @@
     make bench-score GROWTH=100 ARGS="-k growth" up to 100 million pairs
 
 The job is ``prerank score`` with vectors at hand: checks, interactions folded into lists, then the stage that reads
-string ids from Delta, runs query towers, scores, keeps 100 and commits to Delta. The peers are spared reading ids, top-k
-(in Spark) and writing, and all but one the towers.
+string ids from Delta, runs query towers, scores, keeps 100 and commits to Delta. The peers are spared reading ids,
+top-k (in Spark) and writing, and all but one the towers.
 """
 
 import json
