@@ -67,8 +67,11 @@ class Setting:
         self.requests = spark.createDataFrame(self.rows, SCHEMA)
 
     def ranking(self, shards: int) -> Ranking:
-        return Ranking(str(self.root / "model"), self.version, str(self.root / str(shards)), f"d:{shards}", shards, LAYOUT,
-                       top_k=TOP, requests_per_batch=4, direct=False)  # fmt: skip
+        folder = str(self.root / str(shards))
+        return Ranking(
+            str(self.root / "model"), self.version, folder, f"d:{shards}", shards, LAYOUT, TOP,
+            requests_per_batch=4, direct=False,
+        )  # fmt: skip
 
     def ranked(self, requests: DataFrame, shards: int) -> dict[str, list[tuple[str, float]]]:
         rows = ranked(requests, self.ranking(shards), 2, in_order=False).collect()
