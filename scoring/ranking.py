@@ -11,7 +11,7 @@ import torch
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from scoring.candidate_files import CandidateFiles
+from scoring.candidate_files import CandidateFiles, hashed_lists
 from scoring.cross_lists import CrossLayout
 from scoring.embed import open_model
 from scoring.item_matrix import shared_matrix
@@ -79,7 +79,7 @@ def _ranker(ranking: Ranking) -> Callable[[Iterable[pa.RecordBatch]], Iterator[p
         files = CandidateFiles()
 
         def lists_of(part: pa.RecordBatch) -> pa.ListArray:
-            return files.lists(part[FILE], part["request_id"]) if ranking.direct else part[ITEMS]
+            return files.lists(part[FILE], part["request_id"]) if ranking.direct else hashed_lists(part[ITEMS])
 
         workers: dict[int, Worker] = {}
         for shard, batch in _by_shard(batches, ranking.shards):
