@@ -1,7 +1,8 @@
 """Candidate lists read by the workers themselves from the data files of a Delta table, past the JVM.
 
-A list of a thousand strings costs the JVM a thousand objects, twice; Arrow decodes the same bytes in place. Spark still
-says which requests there are and which file holds each.
+A list of a thousand strings costs the JVM a thousand objects, twice; Arrow decodes the same bytes in place, and where a
+file holds them as numbers of a dictionary, only the dictionary's strings are looked at. Spark still says which requests
+there are and which file holds each.
 """
 
 from collections.abc import Iterator
@@ -15,13 +16,29 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from scoring.errors import ScoringError
+from scoring.xxhash import xxhash64
 
-#: Requests decoded at once: their lists lie in memory as strings.
+#: Requests decoded at once: their lists lie in memory, perhaps as strings.
 _REQUESTS_AT_ONCE = 512
+_HASHED = pa.list_(pa.int64())
+
+
+def hashed_lists(lists: pa.ListArray) -> pa.ListArray:
+    """Lists (R,) of xxhash64 for lists of strings, plain or coded by a dictionary."""
+    offsets = lists.offsets.to_numpy()
+    values = lists.values.slice(offsets[0], offsets[-1] - offsets[0])
+    if pa.types.is_dictionary(values.type):
+        # A hash more, for nulls.
+        known = np.append(xxhash64(values.dictionary), xxhash64(pa.array([None], pa.string())))
+        hashes = known.take(values.indices.fill_null(len(known) - 1).to_numpy())
+    else:
+        hashes = xxhash64(values)
+    return pa.ListArray.from_arrays(pa.array(offsets - offsets[0], pa.int32()), pa.array(hashes))
 
 
 class CandidateFiles:
-    """Reads lists in the order of the files, as long as they are asked for in that order; each file once.
+    """Reads lists in the order of the files, as long as they are asked for in that order; each file once. Items come as
+    the xxhash64 of their ids.
 
     A file is a URI, with the range of bytes that is a task's share of it as ``#start-length``.
     """
@@ -30,6 +47,7 @@ class CandidateFiles:
         self._uri = ""
         self._parts: Iterator[pa.RecordBatch] = iter(())
         self._part: pa.RecordBatch | None = None
+        self._lists: pa.ListArray | None = None
 
     def lists(self, uris: pa.StringArray, request_ids: pa.StringArray) -> pa.ListArray:
         """The items (R,) of requests in files given by URI (R,); ScoringError for a file that does not hold them."""
@@ -40,7 +58,7 @@ class CandidateFiles:
             for low, high in pairwise(edges)
             if high > low
         ]
-        return pa.concat_arrays(found) if found else pa.array([], pa.list_(pa.string()))
+        return pa.concat_arrays(found) if found else pa.array([], _HASHED)
 
     def _of_file(self, uri: str, request_ids: pa.StringArray) -> pa.ListArray:
         parts, places = [], np.full(len(request_ids), -1, dtype=np.int64)
@@ -58,25 +76,30 @@ class CandidateFiles:
             at = pc.index_in(request_ids, self._part["request_id"]).fill_null(-1).to_numpy(zero_copy_only=False)
             here = np.flatnonzero((at >= 0) & (places < 0))
             if len(here):
-                parts.append(_taken(self._part["items"], at[here]))
+                parts.append(_taken(self._lists, at[here]))
                 places[here] = np.arange(count, count + len(here))
                 count += len(here)
             if (places < 0).any():
-                self._part = next(self._parts, None)
-        lists = pa.concat_arrays(parts) if parts else pa.array([], pa.list_(pa.string()))
+                self._next()
+        lists = pa.concat_arrays(parts) if parts else pa.array([], _HASHED)
         in_order = len(places) == 0 or (np.diff(places) == 1).all()
         return lists if in_order else lists.take(pa.array(places))
 
+    def _next(self) -> None:
+        self._part = next(self._parts, None)
+        self._lists = None if self._part is None else hashed_lists(self._part["items"])
+
     def _open(self, uri: str, whole: bool = False) -> None:
         try:
-            file = pq.ParquetFile(unquote(urlsplit(uri).path), memory_map=True)
-            self._parts = file.iter_batches(
-                _REQUESTS_AT_ONCE,
-                row_groups=None if whole else _row_groups(file.metadata, urlsplit(uri).fragment),
-                columns=["request_id", "items"],
-                use_threads=False,
-            )
-            self._uri, self._part = uri, next(self._parts, None)
+            path = unquote(urlsplit(uri).path)
+            file = pq.ParquetFile(path, memory_map=True)
+            groups = _row_groups(file.metadata, "" if whole else urlsplit(uri).fragment)
+            if coded := _coded(file.metadata, groups):
+                file = pq.ParquetFile(path, memory_map=True, read_dictionary=coded)
+            columns = ["request_id", "items"]
+            self._parts = file.iter_batches(_REQUESTS_AT_ONCE, row_groups=groups, columns=columns, use_threads=False)
+            self._uri = uri
+            self._next()
         except (OSError, pa.ArrowException) as error:
             raise ScoringError(
                 f"a worker cannot read {uri} ({error}): give workers the lake's folder, or read through Spark with "
@@ -85,7 +108,9 @@ class CandidateFiles:
 
 
 def _row_groups(metadata: pq.FileMetaData, share: str) -> list[int]:
-    """Those whose middle lies in the share, as Spark deals them out."""
+    """Those whose middle lies in the share, as Spark deals them out; all of them without a share."""
+    if not share:
+        return list(range(metadata.num_row_groups))
     start, length = map(int, share.split("-"))
     found = []
     for number in range(metadata.num_row_groups):
@@ -97,8 +122,21 @@ def _row_groups(metadata: pq.FileMetaData, share: str) -> list[int]:
     return found
 
 
+def _coded(metadata: pq.FileMetaData, groups: list[int]) -> list[str]:
+    """The column of items, if all of it is numbers of dictionaries."""
+    names = set()
+    for number in groups:
+        for at in range(metadata.num_columns):
+            column = metadata.row_group(number).column(at)
+            if column.path_in_schema.split(".")[0] == "items":
+                if "PLAIN" in column.encodings:  # the dictionary outgrew its page
+                    return []
+                names.add(column.path_in_schema)
+    return sorted(names)
+
+
 def _taken(lists: pa.ListArray, places: npt.NDArray[np.int64]) -> pa.ListArray:
-    # A slice shares memory; a take copies every string.
+    # A slice shares memory; a take copies.
     if len(places) and places[-1] - places[0] == len(places) - 1 and (np.diff(places) == 1).all():
         return lists.slice(int(places[0]), len(places))
     return lists.take(pa.array(places))

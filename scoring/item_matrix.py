@@ -48,6 +48,11 @@ class MatrixManifest:
     shard_rows: tuple[int, ...]
     format_version: int = FORMAT_VERSION
 
+    @property
+    def stamp(self) -> str:
+        """What a job expects to find in the folder."""
+        return f"{self.digest}:{len(self.shard_rows)}"
+
 
 @dataclass(frozen=True)
 class ItemMatrix:
@@ -118,10 +123,10 @@ def open_matrix(folder: Path) -> ItemMatrix:
 
 
 @lru_cache(maxsize=2)
-def shared_matrix(folder: str, digest: str) -> ItemMatrix:
-    """In a worker: the matrix of ``folder``, mapped once per process; ScoringError if its digest is another one."""
+def shared_matrix(folder: str, stamp: str) -> ItemMatrix:
+    """In a worker: the matrix of ``folder``, mapped once per process; ScoringError if it has another ``stamp``."""
     matrix = open_matrix(Path(folder))
-    if matrix.manifest.digest != digest:
+    if matrix.manifest.stamp != stamp:
         raise ScoringError(
             f"the catalogue of {folder} was embedded anew while it was in use: run the same command again"
         )

@@ -11,7 +11,7 @@ from pyspark.resource import ResourceProfile
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from scoring.candidate_files import CandidateFiles
+from scoring.candidate_files import CandidateFiles, hashed_lists
 from scoring.cross_lists import CrossLayout
 from scoring.devices import task_device
 from scoring.embed import open_model
@@ -34,7 +34,7 @@ class Ranking:
     model_dir: str
     version: str
     folder: str
-    digest: str
+    stamp: str
     """Of the matrix in ``folder``."""
     shards: int
     layout: CrossLayout
@@ -81,12 +81,12 @@ def _in_file_order(requests: DataFrame, ranking: Ranking, first: list[str], task
 def _ranker(ranking: Ranking) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         loaded, device = open_model(ranking.model_dir, ranking.version), task_device(ranking.device)
-        matrix = shared_matrix(ranking.folder, ranking.digest)
+        matrix = shared_matrix(ranking.folder, ranking.stamp)
         limits = Limits(ranking.top_k, ranking.requests_per_batch)
         files = CandidateFiles()
 
         def lists_of(part: pa.RecordBatch) -> pa.ListArray:
-            return files.lists(part[FILE], part["request_id"]) if ranking.direct else part[ITEMS]
+            return files.lists(part[FILE], part["request_id"]) if ranking.direct else hashed_lists(part[ITEMS])
 
         workers: dict[int, Worker] = {}
         for shard, batch in _by_shard(batches, ranking.shards):

@@ -50,12 +50,14 @@ def query_lists(
     """(query_key) -> ``packed``, map<string, binary> of lists by name, and ``best``, hashes of its best items.
 
     One row per query of ``asked`` (query_key), ``interactions`` and ``best`` (query_key, items) of one day; ``matrix``
-    is its folder and digest.
+    is its folder and stamp.
     """
     lists = asked
     if plan.columns:
         rows = list_rows(interactions.join(asked, "query_key", "left_semi"), plan, rates)
-        placed = rows.repartition(partitions, "query_key").sortWithinPartitions("query_key", "name", "item")
+        # By another expression than the join's key: Spark would take the join's own partitions for these, and may then
+        # turn the join into a broadcast that keeps none of them together.
+        placed = rows.repartition(partitions, F.xxhash64("query_key")).sortWithinPartitions("query_key", "name", "item")
         packed = placed.mapInArrow(_packer(*matrix), "query_key string, name string, packed binary")
         entry = F.struct("name", "packed")
         maps = packed.groupBy("query_key").agg(F.map_from_entries(F.collect_list(entry)).alias("packed"))
@@ -68,9 +70,9 @@ def query_lists(
     return lists.join(hashed, "query_key", "left")
 
 
-def _packer(folder: str, digest: str) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def _packer(folder: str, stamp: str) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return packed_lists(batches, shared_matrix(folder, digest))
+        return packed_lists(batches, shared_matrix(folder, stamp))
 
     return run
 

@@ -86,7 +86,7 @@ def score_candidates(lake: Lake, config: PrerankConfig, ds: str, model_dir: Path
     made, card, model = matrix.manifest, loaded.card, loaded.model
     plan = CrossPlan.for_model(model, card.spec.cross)
     ranking = Ranking(
-        model_dir=str(model_dir.absolute()), version=card.version, digest=made.digest, layout=plan.layout,
+        model_dir=str(model_dir.absolute()), version=card.version, stamp=made.stamp, layout=plan.layout,
         folder=str(matrix_folder(config, card.version, made.as_of)), shards=len(made.shard_rows),
         top_k=config.score.top_k, requests_per_batch=config.score.requests_per_batch,
         direct=config.score.direct_read and lake.root.startswith("/"), device=config.score.device,
@@ -112,7 +112,7 @@ def _write(day: _Day, candidates: DataFrame) -> tuple[dict[str, int], int]:
         if chunks == 1:
             scores = score(requests)
         else:
-            identity = [version, day.ranking.digest, _settings(config)]
+            identity = [version, day.ranking.stamp, _settings(config)]
             scores, kept = score_in_chunks(lake, day.ds, version, identity, requests, chunks, score)
         counted = Observation()
         scores = scores.observe(counted, *count_columns())
@@ -140,7 +140,7 @@ def _lists(day: _Day, candidates: DataFrame) -> DataFrame:
     asked = candidates.select("query_key").distinct()
     interactions = lake.read(c.INTERACTIONS, day.as_of)
     best = lake.read(c.QUERY_ITEMS, day.as_of) if can_rank(config) else None
-    matrix = (day.ranking.folder, day.ranking.digest)
+    matrix = (day.ranking.folder, day.ranking.stamp)
     return query_lists(asked, interactions, best, day.plan, _rates(day, candidates), matrix, lake.tasks)
 
 

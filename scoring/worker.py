@@ -20,13 +20,12 @@ from scoring.item_matrix import ItemMatrix
 from scoring.pair_scores import dot_scores, model_scores
 from scoring.query_side import encode_queries, query_features
 from scoring.topk import Best, best_of, sort_keys
-from scoring.xxhash import xxhash64
 
 RANKED = pa.list_(pa.struct([("item_id", pa.string()), ("score", pa.float32())]))
 #: Of a request: distinct candidates; of these unknown to the catalogue, and without a finite score; repeats.
 COUNTS = ("pairs", "unknown_items", "nan_pairs", "duplicates")
 
-#: The candidates (R,) of a batch of requests, as lists of item ids.
+#: The candidates (R,) of a batch of requests, as lists of the xxhash64 of item ids (see candidate_files.hashed_lists).
 ListsOf = Callable[[pa.RecordBatch], pa.ListArray]
 
 
@@ -95,7 +94,7 @@ class Worker:
 
     def _pairs(self, lists: pa.ListArray) -> Pairs:
         offsets = lists.offsets.to_numpy().astype(np.int64)
-        hashes = xxhash64(lists.values.slice(offsets[0], offsets[-1] - offsets[0]))
+        hashes = lists.values.to_numpy()[offsets[0] : offsets[-1]]
         rows, lengths = self.matrix.rows_of_hashes(hashes), np.diff(offsets)
         mine = (rows >= self.start) & (rows < self.end)
         zeros = np.zeros(len(lengths), dtype=np.int64)

@@ -44,7 +44,7 @@ class Search:
     model_dir: str
     version: str
     folder: str
-    digest: str
+    stamp: str
     """Of the matrix in ``folder``."""
     k: int
     requests_per_batch: int
@@ -68,7 +68,7 @@ def nearest_items(
     made = matrix.manifest
     folder = str(matrix_folder(config, made.model_version, made.as_of))
     search = Search(
-        str(model_dir.absolute()), made.model_version, folder, made.digest, k, config.score.requests_per_batch
+        str(model_dir.absolute()), made.model_version, folder, made.stamp, k, config.score.requests_per_batch
     )
     sides = _query_sides(lake, config, ds, requests, loaded, search, made.as_of)
     profile, wanted = scoring_profile(config, lake.spark), config.score.device
@@ -84,7 +84,7 @@ def nearest_items(
 def neighbours(batches: Iterable[pa.RecordBatch], search: Search, device: torch.device) -> Iterator[pa.RecordBatch]:
     """In a worker: request_id and items of each request."""
     loaded = open_model(search.model_dir, search.version)
-    matrix = shared_matrix(search.folder, search.digest)
+    matrix = shared_matrix(search.folder, search.stamp)
     loaded.model.to(device)
     for batch in batches:
         for low in range(0, len(batch), search.requests_per_batch):
@@ -110,7 +110,7 @@ def _query_sides(
     spec = loaded.card.spec
     as_of = day_seen(config, ds)
     best = lake.read(c.QUERY_ITEMS, DateRange(as_of, as_of)) if can_rank(config) else None
-    asked, matrix = requests.select("query_key").distinct(), (search.folder, search.digest)
+    asked, matrix = requests.select("query_key").distinct(), (search.folder, search.stamp)
     interactions = lake.read(c.INTERACTIONS, DateRange(as_of, as_of))
     lists = query_lists(asked, interactions, best, _NO_CROSS, None, matrix, lake.tasks)
     reach = DateRange(shift_ds(ds, -config.export.history_days), shift_ds(ds, -1))

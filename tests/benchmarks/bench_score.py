@@ -27,12 +27,13 @@ import torch
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+import scoring.candidate_files
 import scoring.score
 import scoring.worker
 from etl.contract import columns as c
 from models.config import TrainConfig
 from models.model_dir import load
-from scoring.candidate_files import CandidateFiles
+from scoring.candidate_files import CandidateFiles, hashed_lists
 from scoring.cross_lists import CrossLayout, pack
 from scoring.item_matrix import matrix_of, open_matrix
 from scoring.item_vectors import matrix_folder
@@ -40,7 +41,7 @@ from scoring.pair_scores import dot_scores
 from scoring.score import score_candidates
 from scoring.worker import Limits, Worker
 from scoring.xxhash import xxhash64
-from tests.benchmarks.measuring import Laps, PeakMemory, seconds_of
+from tests.benchmarks.measuring import Laps, PeakMemory, cpu_seconds, seconds_of
 from tests.benchmarks.score_lake import CANDIDATES, DIM, DS, QUERIES, SEEN, YESTERDAY, ScoreLake, item_ids, score_lake
 from tests.benchmarks.score_peers import TOP, TOWER_PAIRS, VECTOR_PAIRS, Arrays, tower_pairs, vector_pairs
 from tests.models.model_fixture import SPEC, untrained
@@ -65,28 +66,30 @@ def test_end_to_end_against_peers(spark: SparkSession) -> None:
         "predict_batch_udf from vectors": (VECTOR_PAIRS, lambda: _to_nowhere(vectors_frame)),
         "predict_batch_udf with towers": (TOWER_PAIRS, lambda: _to_nowhere(towers_frame)),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in (*runs, "prerank, stage")}
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in (*runs, "prerank, stage")}
     for _, run in runs.values():  # once to warm up
-        seconds_of(run)
+        run()
     stage = scoring.score.replace_partitions
     with patch.object(scoring.score, "replace_partitions", _noted(stage, seconds["prerank, stage"])):
         for _ in range(ROUNDS):
             for name, (_, run) in runs.items():
-                seconds[name].append(seconds_of(run))
+                _noted(run, seconds[name])()
     pairs_of = {name: pairs for name, (pairs, _) in runs.items()} | {"prerank, stage": PAIRS}
-    rate = {name: round(pairs / min(seconds[name])) for name, pairs in pairs_of.items()}
-    memory = max(value for name, value in rate.items() if "in memory" in name)
-    result = {
-        "pairs": PAIRS,
-        "items": ITEMS,
-        "pairs_of": pairs_of,
-        "seconds": {name: [round(one, 2) for one in values] for name, values in seconds.items()},
-        "pairs_per_second": rate,
-        **{f"{ours}: {name}": round(rate[ours] / value, 3) for ours in ("prerank, job", "prerank, stage")
-           for name, value in [*rate.items(), ("best in memory", memory)] if not name.startswith("prerank")},
-    }  # fmt: skip
+    result = {"pairs": PAIRS, "items": ITEMS, "pairs_of": pairs_of}
+    # On a machine that others use too, CPU seconds compare better than those of the clock.
+    for place, clock in enumerate(("wall", "cpu")):
+        best = {name: min(one[place] for one in seconds[name]) for name in pairs_of}
+        rate = {name: round(pairs / best[name]) for name, pairs in pairs_of.items()}
+        rate["best in memory"] = max(value for name, value in rate.items() if "in memory" in name)
+        result[f"{clock}_seconds"] = {name: round(value, 2) for name, value in best.items()}
+        result[f"pairs_per_{clock}_second"] = rate
+        peers = [name for name in rate if not name.startswith("prerank")]
+        for ours in ("job", "stage"):
+            result[f"{ours} over peer, {clock}"] = {
+                name: round(rate[f"prerank, {ours}"] / rate[name], 3) for name in peers
+            }
     _report("end_to_end", result)
-    assert all(rate.values())
+    assert len(result) > 3
 
 
 def test_where_the_time_goes(spark: SparkSession) -> None:
@@ -95,7 +98,6 @@ def test_where_the_time_goes(spark: SparkSession) -> None:
     whole = min(seconds_of(lambda: _score(made)) for _ in range(2))
     laps = Laps()
     names = {
-        "xxhash64": "decode: hash",
         "encode_queries": "query tower",
         "query_features": "query features",
         "dot_scores": "gather and product",
@@ -105,6 +107,8 @@ def test_where_the_time_goes(spark: SparkSession) -> None:
     }
     timed = {name: laps.timed(part, getattr(scoring.worker, name)) for name, part in names.items()}
     patches = [patch.object(scoring.worker, name, run) for name, run in timed.items()]
+    hashed = laps.timed("decode: hash", scoring.candidate_files.xxhash64)
+    patches.append(patch.object(scoring.candidate_files, "xxhash64", hashed))
     patches.append(patch.object(Worker, "_cross", laps.timed("cross", Worker._cross)))
     matrix = open_matrix(matrix_folder(made.config, load(made.model_dir).card.version, YESTERDAY))
     look_up = laps.timed("decode: rows", type(matrix).rows_of_hashes)
@@ -179,15 +183,15 @@ def test_gpu_worker_against_the_memory_bandwidth_of_the_card() -> None:
     assert found
 
 
-def _noted(function: Callable[..., Any], seconds: list[float]) -> Callable[..., Any]:
-    """``function``, whose run times are added to ``seconds``."""
+def _noted(function: Callable[..., Any], seconds: list[tuple[float, float]]) -> Callable[..., Any]:
+    """``function``, whose seconds, of the clock and of CPUs, are added to ``seconds``."""
 
     def run(*args: Any, **kwargs: Any) -> Any:
-        begun = time.perf_counter()
+        begun = time.perf_counter(), cpu_seconds()
         try:
             return function(*args, **kwargs)
         finally:
-            seconds.append(time.perf_counter() - begun)
+            seconds.append((time.perf_counter() - begun[0], cpu_seconds() - begun[1]))
 
     return run
 
@@ -249,7 +253,7 @@ def _gpu_loop(device: torch.device) -> dict[str, float]:
     whole = _with_lists(pa.record_batch(columns), [b""] * requests, [""])
 
     def run() -> None:
-        for _ in worker.rank([whole], ("request_id",), lambda one: one["items"]):
+        for _ in worker.rank([whole], ("request_id",), lambda one: hashed_lists(one["items"])):
             pass
 
     return {"pairs_per_second": requests * CANDIDATES / median(seconds_of(run) for _ in range(5))}

@@ -68,6 +68,19 @@ class PeakMemory:
                     continue
 
 
+def cpu_seconds() -> float:
+    """CPU time so far of this process and all that descend from it: the JVM and Spark's Python workers."""
+    ticks = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if _ours(process):
+                fields = (process / "stat").read_text().rpartition(")")[2].split()
+                ticks += int(fields[11]) + int(fields[12])
+        except (OSError, ValueError):
+            continue
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def _ours(process: Path) -> bool:
     """Whether a process descends from this one."""
     number = int(process.name)

@@ -21,7 +21,9 @@ from scoring.topk import best_of, sort_keys
 from tests.benchmarks.score_lake import CANDIDATES, DIM, SCRATCH, YESTERDAY, ScoreLake
 
 TOP = 100
-TOWER_PAIRS, VECTOR_PAIRS = 100_000, 1_000_000
+TOWER_PAIRS, VECTOR_PAIRS = 100_000, 10_000_000
+#: The file of vectors holds so many pairs and is read as often as it takes.
+_VECTOR_ROWS = 1_000_000
 
 
 class Arrays:
@@ -74,7 +76,7 @@ def vector_pairs(spark: SparkSession) -> Any:
     path = SCRATCH / "vector_pairs"
     if not path.exists():
         numbers = F.transform(F.sequence(F.lit(0), F.lit(DIM - 1)), lambda at: F.hash("id", at).cast("float"))
-        spark.range(VECTOR_PAIRS).select(numbers.alias("q"), F.reverse(numbers).alias("v")).write.parquet(str(path))
+        spark.range(_VECTOR_ROWS).select(numbers.alias("q"), F.reverse(numbers).alias("v")).write.parquet(str(path))
 
     def make() -> Callable[..., Any]:
         def predict(q: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -83,7 +85,7 @@ def vector_pairs(spark: SparkSession) -> Any:
         return predict
 
     dot = predict_batch_udf(make, return_type=FloatType(), batch_size=8192, input_tensor_shapes=[[DIM], [DIM]])
-    return spark.read.parquet(str(path)).select(dot("q", "v"))
+    return spark.read.parquet(*[str(path)] * (VECTOR_PAIRS // _VECTOR_ROWS)).select(dot("q", "v"))
 
 
 def tower_pairs(spark: SparkSession, made: ScoreLake) -> Any:

@@ -21,7 +21,7 @@ from models.registry import get_model
 from models.scaling import CrossScaling
 from models.towers import NumericStatistics
 from models.train import TrainResult
-from scoring.config import PrerankConfig
+from scoring.config import PrerankConfig, ScoreConfig
 from tests.etl.logs import DAYS, SNAPSHOTS, items_frame, raw_log, sample_items, sample_log, small_config
 
 #: The day whose requests are scored, the one that they know of, and the catalogue that they see.
@@ -62,7 +62,8 @@ class Served:
 
 def served_lake(spark: SparkSession, root: Path) -> Served:
     """Ingest, interactions of the day before, catalogues, candidates."""
-    config = replace(PrerankConfig(**vars(small_config(root / "lake"))), train=TRAIN)
+    score = ScoreConfig(vectors_root=str(root / "vectors"))
+    config = replace(PrerankConfig(**vars(small_config(root / "lake"))), train=TRAIN, score=score)
     lake = Lake(spark, config.lake.root)
     ingest_events(lake, raw_log(spark, sample_log()), config, DAYS, "sample")
     for ds in SNAPSHOTS:

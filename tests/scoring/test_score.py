@@ -27,9 +27,12 @@ from models.registry import MODELS
 from models.train import train
 from scoring.config import PrerankConfig, ScoreConfig
 from scoring.errors import ScoringError
+from scoring.item_matrix import open_matrix
 from scoring.item_vectors import embed_catalogue
+from scoring.ranking import ranked
 from scoring.score import ScoreReport, score_candidates
 from tests.etl import reference
+from tests.etl.logs import items_frame, sample_items
 
 pytestmark = pytest.mark.spark
 
@@ -193,10 +196,42 @@ def test_the_way_that_a_day_is_cut_changes_no_bit(day: Day, settings: dict[str, 
     assert (report.pairs, report.unknown_items, report.empty_requests, report.duplicates) == (21, 3, 2, 2)
 
 
-def test_a_second_run_embeds_nothing_and_a_new_snapshot_only_what_changed(day: Day):
-    assert embed_catalogue(day.lake(), day.config, DS, day.model("two_tower")).embedded in (0, 5)
-    again = embed_catalogue(day.lake(), day.config, DS, day.model("two_tower"))
-    assert (again.items, again.embedded, again.as_of) == (5, 0, SNAPSHOT)
+def test_a_killed_run_goes_on_after_its_finished_chunks(day: Day, monkeypatch: pytest.MonkeyPatch):
+    import scoring.score
+
+    whole, calls = day.score("two_tower")[1], []
+
+    def killed(*args: Any) -> Any:
+        calls.append(args)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return ranked(*args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(scoring.score, "ranked", killed)
+        with pytest.raises(KeyboardInterrupt):
+            day.score("two_tower", chunks=4)
+    report, found = day.score("two_tower", chunks=4)
+    assert (report.chunks_kept, found) == (2, whole)
+    assert not list((day.root / "lake" / "_scoring" / DS).iterdir())
+    assert day.score("two_tower", chunks=4)[0].chunks_kept == 0
+
+
+def test_a_new_snapshot_embeds_only_what_changed(day: Day):
+    config = replace(day.config, score=replace(day.config.score, vectors_root=str(day.root / "other")))
+    first = embed_catalogue(day.lake(), config, "2024-02-29", day.model("cold"))
+    assert (first.as_of, first.items, first.embedded) == ("2024-02-26", 5, 5)
+    again = embed_catalogue(day.lake(), config, "2024-02-29", day.model("cold"))
+    assert (again.items, again.embedded) == (5, 0)
+    same = [row for row in sample_items("2024-02-26") if row["item_id"] != "i2"]
+    more = {"item_id": "i9", "title": "new", "brand": None, "price": "1", "vector": [0.0, 0.0]}
+    frame = items_frame(day.spark, [*same, more])
+    ingest_catalogue(day.lake(), frame, c.ITEMS, day.config, DateRange("2024-03-04", "2024-03-04"), "items")
+    later = embed_catalogue(day.lake(), config, "2024-03-05", day.model("cold"))
+    assert (later.as_of, later.items, later.embedded) == ("2024-03-04", 5, 1)
+    fresh, known = open_matrix(Path(later.folder)), open_matrix(Path(first.folder))
+    assert fresh.ids.to_pylist() == ["i0", "i1", "i3", "i4", "i9"]
+    assert (fresh.vectors[:4] == known.vectors[[0, 1, 3, 4]]).all()
 
 
 def test_a_day_without_candidates_or_a_catalogue_says_which_is_missing(day: Day):

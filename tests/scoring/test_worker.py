@@ -13,6 +13,7 @@ from models.fusion import LinearFusionRanker
 from models.registry import get_model
 from models.scaling import CrossScaling
 from models.towers import NumericStatistics
+from scoring.candidate_files import hashed_lists
 from scoring.cross_lists import CrossLayout, pack
 from scoring.item_matrix import ItemMatrix, MatrixPart, matrix_of, write_matrix
 from scoring.query_side import query_features
@@ -100,7 +101,11 @@ def rank(
 ) -> list[dict[str, object]]:
     loaded = SimpleNamespace(model=model, card=SimpleNamespace(spec=SPEC))
     worker = Worker(loaded, LAYOUT, matrix, Limits(k, 2, pairs), torch.device("cpu"), shard)
-    return [row for part in worker.rank([batch], ("request_id",), lambda one: one["items"]) for row in part.to_pylist()]
+    return [
+        row
+        for part in worker.rank([batch], ("request_id",), lambda one: hashed_lists(one["items"]))
+        for row in part.to_pylist()
+    ]
 
 
 def brute_force(model: LinearFusionRanker, matrix: ItemMatrix, batch: pa.RecordBatch, k: int) -> list[list[str]]:

@@ -1,0 +1,75 @@
+"""Lists read from Parquet files by request, whatever the encoding, the row groups and the order of asking."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from scoring.candidate_files import CandidateFiles, hashed_lists
+from scoring.errors import ScoringError
+from scoring.xxhash import xxhash64
+
+LISTS: dict[str, list[str | None]] = {f"r{at}": [f"i{at * n % 7}" for n in range(at)] for at in range(9)} | {
+    "r9": ["i1", None]
+}
+
+
+@pytest.fixture(params=[True, False], ids=["coded", "plain"])
+def uri(tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    folder = tmp_path / "ds=2026-01-01 x"
+    folder.mkdir()
+    table = pa.table({"request_id": list(LISTS), "items": pa.array(list(LISTS.values()), pa.list_(pa.string()))})
+    pq.write_table(table, folder / "a.parquet", row_group_size=3, use_dictionary=request.param)
+    return (folder / "a.parquet").as_uri()
+
+
+def hashes(names: list[str]) -> list[list[int]]:
+    return [xxhash64(pa.array(LISTS[name], pa.string())).tolist() for name in names]
+
+
+def read(files: CandidateFiles, uri: str, names: list[str]) -> list[list[int]]:
+    return files.lists(pa.array([uri] * len(names), pa.string()), pa.array(names, pa.string())).to_pylist()
+
+
+@pytest.mark.parametrize("names", [list(LISTS), ["r2", "r3", "r8"], ["r8", "r1", "r4"], []], ids=str)
+def test_lists_come_in_the_order_of_asking(uri, names):
+    assert read(CandidateFiles(), uri + "#0-99999999", names) == hashes(names)
+
+
+def test_one_request_after_the_other_and_back_again(uri):
+    files = CandidateFiles()
+    for names in (["r1"], ["r2", "r5"], ["r9"], ["r0", "r1"]):
+        assert read(files, uri + "#0-99999999", names) == hashes(names)
+
+
+def test_shares_of_a_file_together_hold_each_request_once(uri):
+    size = 99_999
+    cuts = [0, 200, 400, size]
+    found = []
+    for low, high in pairwise(cuts):
+        files = CandidateFiles()
+        found.append(read(files, f"{uri}#{low}-{high - low}", ["r4"]))
+    assert found == [hashes(["r4"])] * 3  # a share that does not hold a request falls back on the whole file
+
+
+def test_several_files_in_one_batch(uri):
+    other = uri + "#0-99999999"
+    lists = CandidateFiles().lists(pa.array([uri + "#0-9", other, other]), pa.array(["r1", "r2", "r1"]))
+    assert lists.to_pylist() == hashes(["r1", "r2", "r1"])
+
+
+def test_a_request_or_file_that_is_gone_is_an_error_that_says_what_to_do(uri):
+    with pytest.raises(ScoringError, match=r"'gone'.*run the same command again"):
+        read(CandidateFiles(), uri + "#0-99999999", ["r1", "gone"])
+    with pytest.raises(ScoringError, match="direct_read=false"):
+        read(CandidateFiles(), uri + ".not#0-9", ["r1"])
+
+
+def test_slices_of_lists_are_hashed_alone():
+    lists = pa.array([["a"], ["b", None], [], ["c"]], pa.list_(pa.string()))
+    coded = pa.ListArray.from_arrays(lists.offsets, lists.values.dictionary_encode())
+    expected = [xxhash64(pa.array(one, pa.string())).tolist() for one in lists.to_pylist()]
+    for kind in (lists, coded):
+        assert hashed_lists(kind.slice(1, 2)).to_pylist() == expected[1:3]
