@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-MEAN, POOLING, ATTENTION, BOTH = "mean", "pooling", "attention", "both"
-SEQUENCE_MODES = (MEAN, POOLING, ATTENTION, BOTH)
+NONE, MEAN, POOLING, ATTENTION, BOTH = "none", "mean", "pooling", "attention", "both"
+SEQUENCE_MODES = (NONE, MEAN, POOLING, ATTENTION, BOTH)
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class InteractRankConfig:
     mask_ratio: float = 0.1
     """Width of a mask's bottleneck as a share of the tower's input."""
     sequence: str = BOTH
-    """How the user sequence is summed up: mean, pooling (learned weights), attention (by the query), or both."""
+    """How the user sequence is summed up: mean, pooling (learned weights), attention (by the query), both; none."""
     query_items: bool = True
     """Whether the query tower sees the items that its query did best with."""
 

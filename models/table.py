@@ -53,6 +53,37 @@ def cost_rows(result: dict[str, Any]) -> list[list[str]]:
     return [["model", "FLOPs/pair", "bytes/pair", "parameters", "pairs/s"], *body]
 
 
+def rung_rows(result: dict[str, Any], split: str) -> list[list[str]]:
+    """Header and one row per rung of an ablation, then bm25 and the oracle: ``0.512 [0.498, 0.526] ±0.004``."""
+    body = [
+        [
+            rung["name"],
+            "yes" if rung["carried_on"] else "no",
+            *(_spread_cell(rung[split], key) for key in result["metrics"]),
+        ]
+        for rung in result["rungs"]
+    ]
+    known = [
+        [name, "", *(cell(of[split], key) for key in result["metrics"])] for name, of in result["references"].items()
+    ]
+    return [[split, "kept", *result["metrics"]], *body, *known]
+
+
+def rung_difference_rows(result: dict[str, Any], split: str) -> list[list[str]]:
+    """Header and one row per rung: its paired differences from the rung that it was built on."""
+    body = [
+        [rung["name"], rung["before"], *(cell(rung["difference"][split], key, "+.3f") for key in result["metrics"])]
+        for rung in result["rungs"]
+        if rung["before"]
+    ]
+    return [[split, "minus", *result["metrics"]], *body]
+
+
+def _spread_cell(entry: dict[str, Any], key: str) -> str:
+    spread = entry[f"{key}_std"]
+    return cell(entry, key) + ("" if spread is None else f" ±{spread:.3f}")
+
+
 def cell(entry: dict[str, Any], key: str, form: str = ".3f") -> str:
     """One metric with its interval; a dash where there is none."""
     value = entry.get(key)
