@@ -79,6 +79,17 @@ def rung_difference_rows(result: dict[str, Any], split: str) -> list[list[str]]:
     return [[split, "minus", *result["metrics"]], *body]
 
 
+def total_words(result: dict[str, Any], split: str, metric: str = "hits@3") -> str:
+    """What the last rung that was carried on is worth against the first; empty where the metric judged nothing."""
+    total = result["total"]
+    found = total[split]
+    if found.get(metric) is None:
+        return ""
+    said = f"{total['rung']} against {total['before']}, {split}: {metric} {cell(found, metric, '+.3f')}"
+    said += "" if found["relative"] is None else f", {100 * found['relative']:+.1f} %"
+    return said + ("" if found["gap_closed"] is None else f"; {100 * found['gap_closed']:.0f} % of the oracle's lead")
+
+
 def _spread_cell(entry: dict[str, Any], key: str) -> str:
     spread = entry[f"{key}_std"]
     return cell(entry, key) + ("" if spread is None else f" ±{spread:.3f}")

@@ -118,8 +118,7 @@ def _evaluation_lines(verb: str, result: dict[str, Any]) -> list[str]:
 
 
 def _ablation_lines(result: dict[str, Any]) -> list[str]:
-    from models.table import rung_difference_rows, rung_rows
-    from scoring.ladder import total_words
+    from models.table import rung_difference_rows, rung_rows, total_words
     from scoring.terminal import text_table
 
     counts = " and ".join(f"{count} {split}" for split, count in result["requests"].items())
@@ -129,7 +128,7 @@ def _ablation_lines(result: dict[str, Any]) -> list[str]:
     ]
     for split in result["requests"]:
         blocks += [text_table(rung_rows(result, split)), text_table(rung_difference_rows(result, split))]
-    return [*blocks, *total_words(result)]
+    return [*blocks, *(total_words(result, split) for split in result["requests"])]
 
 
 _MOST_JUMPS = 15
