@@ -81,14 +81,17 @@ def steps(config: TrainConfig, manifest: Manifest) -> tuple[Step, ...]:
     shortest = rf"all__{_SHARE}{min(days, default=0)}d"
     weight = config.in_batch_weight or _IN_BATCH_WEIGHT
     blocks = config.interactrank.blocks or InteractRankConfig.blocks
-    modes = [mode for mode in SEQUENCE_MODES if mode != NONE]
+    ways = tuple(Variant(f"+ sequence: {mode}", interactrank={"sequence": mode}) for mode in SEQUENCE_MODES)
     return (
         Step("shares", (Variant("+ shares", cross=CrossChoice(shortest)),)),
         Step("windows", (Variant("+ windows", cross=CrossChoice(rf"all__{_SHARE}\d+d")),)),
         Step("segments", (Variant("+ segments", cross=CrossChoice(rf"{_SHARE}\d+d")),)),
         Step("rates", (Variant("+ decays and rates", cross=CrossChoice(EVERY, backoff=False)),)),
         Step("backoff", (Variant("+ token back-off", cross=CrossChoice(EVERY)),)),
-        Step("sequence", tuple(Variant(f"+ sequence: {mode}", interactrank={"sequence": mode}) for mode in modes)),
+        Step(
+            "sequence",
+            tuple(Variant(f"+ sequence: {mode}", interactrank={"sequence": mode}) for mode in SEQUENCE_MODES),
+        ),
         Step("query_items", (Variant("+ query's best items", interactrank={"query_items": True}),)),
         Step("masknet", (Variant("+ masknet", interactrank={"blocks": blocks}),)),
         Step("in_batch", (Variant("+ in-batch loss", train={"in_batch_weight": weight}),), optional=True),

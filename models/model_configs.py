@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 NONE, MEAN, POOLING, ATTENTION, BOTH = "none", "mean", "pooling", "attention", "both"
-SEQUENCE_MODES = (NONE, MEAN, POOLING, ATTENTION, BOTH)
+SEQUENCE_MODES = (MEAN, POOLING, ATTENTION, BOTH)
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class InteractRankConfig:
     """Whether the query tower sees the items that its query did best with."""
 
     def __post_init__(self) -> None:
-        if self.sequence not in SEQUENCE_MODES:
-            raise ValueError(f"sequence: known are {', '.join(SEQUENCE_MODES)}")
+        if self.sequence not in (known := (NONE, *SEQUENCE_MODES)):
+            raise ValueError(f"sequence: known are {', '.join(known)}")
         _at_least(self, 0, "blocks")
         _at_least(self, 1, "block_width")
         if not 0 < self.mask_ratio <= 1:
