@@ -88,10 +88,7 @@ def steps(config: TrainConfig, manifest: Manifest) -> tuple[Step, ...]:
         Step("segments", (Variant("+ segments", cross=CrossChoice(rf"{_SHARE}\d+d")),)),
         Step("rates", (Variant("+ decays and rates", cross=CrossChoice(EVERY, backoff=False)),)),
         Step("backoff", (Variant("+ token back-off", cross=CrossChoice(EVERY)),)),
-        Step(
-            "sequence",
-            tuple(Variant(f"+ sequence: {mode}", interactrank={"sequence": mode}) for mode in SEQUENCE_MODES),
-        ),
+        Step("sequence", ways),
         Step("query_items", (Variant("+ query's best items", interactrank={"query_items": True}),)),
         Step("masknet", (Variant("+ masknet", interactrank={"blocks": blocks}),)),
         Step("in_batch", (Variant("+ in-batch loss", train={"in_batch_weight": weight}),), optional=True),
