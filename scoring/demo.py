@@ -57,8 +57,8 @@ LOGS = {
         items=ItemsConfig(text=("text",), categories=("department", "category"), numerics=("price",)),
         raw=True,
         note="",
-        # A few thousand requests: small steps, strong decay. By validation ndcg@10 over three seeds, two_tower gains 0.02
-        # over the defaults, and interactrank is as good as with them.
+        # A few thousand requests: small steps, strong decay. By validation ndcg@10 over three seeds, two_tower gains
+        # 0.02 over the defaults, and interactrank is as good as with them.
         training={"learning_rate": 0.001, "batch_requests": 48, "weight_decay": 10.0},
     ),
     "complete-journey": DemoLog(
