@@ -1,4 +1,4 @@
-"""The verbs ``train`` and ``evaluate``. torch is imported when a verb runs, not when help is printed."""
+"""The verbs ``train``, ``evaluate`` and ``ablate``. torch is imported when a verb runs, not when help is printed."""
 
 import argparse
 import json
@@ -31,9 +31,15 @@ TRAINABLE = (
     "fscd",
 )
 ALL = "all"
+#: Keys of ``models.ladder.steps``, likewise.
+RUNGS = (
+    *("shares", "windows", "segments", "rates", "backoff", "sequence", "query_items", "masknet"),
+    *("in_batch", "focal"),
+)
 EVALUATION = "evaluation.json"
+ABLATION = "ablation.json"
 #: Folders below the models' folder that hold something else.
-_NOT_MODELS = ("versions", "tensorboard")
+_NOT_MODELS = ("versions", "tensorboard", "ablation")
 
 
 class _Config(Protocol):
@@ -82,6 +88,13 @@ def add_verbs(subparsers: Any) -> None:
     parser.add_argument("--split", choices=SPLITS, default=TEST, help="rows to compare on [%(default)s]")
     parser.set_defaults(run=run_evaluate)
 
+    parser = subparsers.add_parser("ablate", help="train interactrank's ladder, step by step, over seeds")
+    parser.add_argument("--data", required=True, type=Path, metavar="DIR", help="an export directory")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="trainings of each rung [%(default)s]")
+    parser.add_argument("--rungs", metavar="A,B", help=f"the steps above two_tower [{','.join(RUNGS)}]")
+    parser.add_argument("--fresh", action="store_true", help="train again what an earlier run has measured")
+    parser.set_defaults(run=run_ablate)
+
 
 def run_train(args: argparse.Namespace, context: Context) -> dict[str, Any] | None:
     if args.executors < 0:
@@ -97,6 +110,24 @@ def run_train(args: argparse.Namespace, context: Context) -> dict[str, Any] | No
 
 def run_evaluate(args: argparse.Namespace, context: Context) -> dict[str, Any]:
     return evaluate_models(args.data, args.models, args.split, context)
+
+
+def run_ablate(args: argparse.Namespace, context: Context) -> dict[str, Any]:
+    """The ladder's result; also kept as ``{models_root}/ablation.json``."""
+    _share_cores()
+    from models.ablate import ablate
+    from models.code_version import code_version
+    from models.dataset import Export
+    from models.ladder import chosen, steps
+
+    config = context.config.train
+    root = Path(config.models_root)
+    export = Export(args.data)
+    wanted = chosen(steps(config, export.manifest), args.rungs)
+    result = ablate(config, export, wanted, args.seeds, root / "ablation", context.track, context.log, args.fresh)
+    result |= {"data": str(args.data), "code": code_version()}
+    write_text(root / ABLATION, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    return result
 
 
 def train_model(

@@ -20,7 +20,7 @@ from models.slices import request_slices
 
 BASELINE = "two_tower"
 ORACLE = "oracle"
-_Columns = dict[tuple[str, str, str], npt.NDArray[np.float64]]
+Columns = dict[tuple[str, str, str], npt.NDArray[np.float64]]
 
 
 def evaluate(
@@ -43,19 +43,13 @@ def evaluate(
             f"split '{split}' of {export.directory} has no positive of head '{head}': nothing can be "
             f"ranked right or wrong. Export a longer range, or check heads[0].actions."
         )
-    ties = metrics.tie_keys(rows.request[rows.request_of_row()], rows.item)
     named = dict(scorers)
     if export.manifest.has_oracle:
         named[ORACLE] = OracleScorer()
-    scores = {name: _checked(name, scorer, export, rows, track) for name, scorer in named.items()}
-    per_request = {
-        name: metrics.request_metrics(rows.starts, score.ranking, rows.labels[:, 0], ties)
-        for name, score in scores.items()
-    }
-    if ORACLE in named:
-        _leave_out_unknown(per_request[ORACLE], rows)
+    scores = {name: checked_scores(name, scorer, export, rows, track) for name, scorer in named.items()}
+    per_request = {name: request_values(score, rows) for name, score in scores.items()}
     slices = request_slices(export, rows)
-    table = _with_intervals(_columns(per_request, slices, baseline), seed)
+    table = with_intervals(_columns(per_request, slices, baseline), seed)
     overall = {name: table["", name] | _row_metrics(score, rows) for name, score in scores.items()}
     result: dict[str, Any] = {
         "models": {name: overall[name] for name in scorers},
@@ -72,7 +66,8 @@ def evaluate(
     return result
 
 
-def _checked(name: str, scorer: Scorer, export: Export, rows: Rows, track: Track) -> RowScores:
+def checked_scores(name: str, scorer: Scorer, export: Export, rows: Rows, track: Track) -> RowScores:
+    """Scores of every row. ModelError for one that is no number; the oracle may leave rows out, but not all."""
     score = scorer.score(export, rows, f"scoring with {name}", track)
     bad = int(np.count_nonzero(~np.isfinite(score.ranking)))
     if bad == len(rows) and name == ORACLE:
@@ -88,11 +83,14 @@ def _checked(name: str, scorer: Scorer, export: Export, rows: Rows, track: Track
     return score
 
 
-def _leave_out_unknown(values: dict[str, npt.NDArray[np.float64]], rows: Rows) -> None:
-    """The oracle judges only requests whose rows it all knows."""
-    unknown = np.logical_or.reduceat(np.isnan(rows.oracle), rows.starts[:-1])
+def request_values(score: RowScores, rows: Rows) -> dict[str, npt.NDArray[np.float64]]:
+    """Every metric for each request (R,); NaN where it judges nothing, or where rows have no score (of the oracle)."""
+    ties = metrics.tie_keys(rows.request[rows.request_of_row()], rows.item)
+    values = metrics.request_metrics(rows.starts, score.ranking, rows.labels[:, 0], ties)
+    unknown = np.logical_or.reduceat(np.isnan(score.ranking), rows.starts[:-1])
     for value in values.values():
         value[unknown] = np.nan
+    return values
 
 
 def _has(score: RowScores) -> bool:
@@ -103,9 +101,9 @@ def _columns(
     per_request: dict[str, dict[str, npt.NDArray[np.float64]]],
     slices: dict[str, npt.NDArray[np.bool_]],
     baseline: str,
-) -> _Columns:
+) -> Columns:
     """(slice or '' or '-' for a paired difference, model, metric) -> values (R,)."""
-    columns: _Columns = {}
+    columns: Columns = {}
     for name, values in per_request.items():
         for metric, value in values.items():
             columns["", name, metric] = value
@@ -116,7 +114,8 @@ def _columns(
     return columns
 
 
-def _with_intervals(columns: _Columns, seed: int) -> dict[tuple[str, str], dict[str, Any]]:
+def with_intervals(columns: Columns, seed: int) -> dict[tuple[str, str], dict[str, Any]]:
+    """Means and intervals by (part, name) and metric, of values (R,) by all three; NaN is left out."""
     matrix = np.stack(list(columns.values()), axis=1)
     matrix = matrix[~np.isnan(matrix).all(axis=1)]
     low, high = intervals(matrix, seed)

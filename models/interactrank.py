@@ -24,6 +24,7 @@ from models.config import TrainConfig
 from models.contract import ItemFeatures, QueryFeatures
 from models.features import FeatureSpec
 from models.fusion import LinearFusionRanker
+from models.model_configs import NONE
 from models.scaling import CrossScaling
 from models.sequences import BestItems, UserSequence
 from models.towers import ItemTower, NumericStatistics, QueryTower, Tables
@@ -34,14 +35,18 @@ class InteractRank(LinearFusionRanker):
         super().__init__(spec.head_weights, config.dim, scaling)
         own = config.interactrank
         self.tables = Tables(spec, config)
-        self.sequence = UserSequence(spec, config, own.sequence, width=config.dim + config.id_dim)
-        self.best_items = BestItems(spec, config, width=config.dim + config.id_dim) if own.query_items else None
-        self.query_tower = QueryTower(spec, config, extra=config.dim * (1 + own.query_items), masks=own)
+        asking = config.dim + config.id_dim
+        self.sequence = UserSequence(spec, config, own.sequence, asking) if own.sequence != NONE else None
+        self.best_items = BestItems(spec, config, asking) if own.query_items else None
+        lists = (self.sequence is not None) + (self.best_items is not None)
+        self.query_tower = QueryTower(spec, config, extra=config.dim * lists, masks=own)
         self.item_tower = ItemTower(spec, config, numerics, masks=own)
 
     def encode_query(self, queries: QueryFeatures) -> Tensor:
         asked = torch.cat([self.tables.texts(queries.text), self.tables.query_id(queries.query_id)], dim=-1)
-        known = [self.sequence(self.tables, queries, asked)]  # (R, L), (R, D + id_dim) -> (R, D)
+        known = []
+        if self.sequence is not None:
+            known.append(self.sequence(self.tables, queries, asked))  # (R, L), (R, D + id_dim) -> (R, D)
         if self.best_items is not None:
             known.append(self.best_items(self.tables, queries, asked))  # (R, B), (R, D + id_dim) -> (R, D)
         q: Tensor = self.query_tower(self.tables, queries, *known)  # (R, H*D)

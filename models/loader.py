@@ -4,6 +4,7 @@ A batch is a function of its step alone: requests in the order of (seed, epoch),
 the ranks. So any number of ranks and threads sees the same order, and a position in it is one number.
 """
 
+import copy
 from collections.abc import Iterator
 from functools import cached_property
 
@@ -30,6 +31,13 @@ class FeatureTables:
         self.query_text = spec.query_text(keys, texts)
         self.query_id = spec.query_ids(keys)
         self.segment_maps = spec.segment_maps(export.manifest)
+
+    def seen_as(self, spec: FeatureSpec, export: Export) -> "FeatureTables":
+        """The same tables for a contract that differs in cross features only, over a view of the export."""
+        spec.check(export.manifest)
+        tables = copy.copy(self)
+        tables.spec, tables.export = spec, export
+        return tables
 
     @cached_property
     def item_number(self) -> npt.NDArray[np.int64]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-MEAN, POOLING, ATTENTION, BOTH = "mean", "pooling", "attention", "both"
+NONE, MEAN, POOLING, ATTENTION, BOTH = "none", "mean", "pooling", "attention", "both"
 SEQUENCE_MODES = (MEAN, POOLING, ATTENTION, BOTH)
 
 
@@ -16,13 +16,13 @@ class InteractRankConfig:
     mask_ratio: float = 0.1
     """Width of a mask's bottleneck as a share of the tower's input."""
     sequence: str = BOTH
-    """How the user sequence is summed up: mean, pooling (learned weights), attention (by the query), or both."""
+    """How the user sequence is summed up: mean, pooling (learned weights), attention (by the query), both; none."""
     query_items: bool = True
     """Whether the query tower sees the items that its query did best with."""
 
     def __post_init__(self) -> None:
-        if self.sequence not in SEQUENCE_MODES:
-            raise ValueError(f"sequence: known are {', '.join(SEQUENCE_MODES)}")
+        if self.sequence not in (known := (NONE, *SEQUENCE_MODES)):
+            raise ValueError(f"sequence: known are {', '.join(known)}")
         _at_least(self, 0, "blocks")
         _at_least(self, 1, "block_width")
         if not 0 < self.mask_ratio <= 1:

@@ -1,7 +1,7 @@
 """Models as evaluation sees them: rows of a split in, one ranking score per row out, logits where there are any."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -45,15 +45,22 @@ class OracleScorer:
 
 
 class SharedTables:
-    """Feature tables of the last contract and export that were asked for: models that agree share them."""
+    """Feature tables of the last contract and export that were asked for: models that agree share them.
+
+    Cross features are no part of the tables, so models that differ in them alone share what is hashed.
+    """
 
     def __init__(self) -> None:
         self._last: FeatureTables | None = None
 
     def of(self, spec: FeatureSpec, export: Export) -> FeatureTables:
-        if self._last is None or self._last.spec != spec or self._last.export is not export:
-            self._last = FeatureTables(spec, export)
-        return self._last
+        last = self._last
+        if last is None or replace(last.spec, cross=spec.cross) != spec or last.export.items is not export.items:
+            last = FeatureTables(spec, export)
+        elif last.spec != spec or last.export is not export:
+            last = last.seen_as(spec, export)
+        self._last = last
+        return last
 
 
 class TowerScorer:

@@ -53,6 +53,48 @@ def cost_rows(result: dict[str, Any]) -> list[list[str]]:
     return [["model", "FLOPs/pair", "bytes/pair", "parameters", "pairs/s"], *body]
 
 
+def rung_rows(result: dict[str, Any], split: str) -> list[list[str]]:
+    """Header and one row per rung of an ablation, then bm25 and the oracle: ``0.512 [0.498, 0.526] ±0.004``."""
+    body = [
+        [
+            rung["name"],
+            "yes" if rung["carried_on"] else "no",
+            *(_spread_cell(rung[split], key) for key in result["metrics"]),
+        ]
+        for rung in result["rungs"]
+    ]
+    known = [
+        [name, "", *(cell(of[split], key) for key in result["metrics"])] for name, of in result["references"].items()
+    ]
+    return [[split, "kept", *result["metrics"]], *body, *known]
+
+
+def rung_difference_rows(result: dict[str, Any], split: str) -> list[list[str]]:
+    """Header and one row per rung: its paired differences from the rung that it was built on."""
+    body = [
+        [rung["name"], rung["before"], *(cell(rung["difference"][split], key, "+.3f") for key in result["metrics"])]
+        for rung in result["rungs"]
+        if rung["before"]
+    ]
+    return [[split, "minus", *result["metrics"]], *body]
+
+
+def total_words(result: dict[str, Any], split: str, metric: str = "hits@3") -> str:
+    """What the last rung that was carried on is worth against the first; empty where the metric judged nothing."""
+    total = result["total"]
+    found = total[split]
+    if found.get(metric) is None:
+        return ""
+    said = f"{total['rung']} against {total['before']}, {split}: {metric} {cell(found, metric, '+.3f')}"
+    said += "" if found["relative"] is None else f", {100 * found['relative']:+.1f} %"
+    return said + ("" if found["gap_closed"] is None else f"; {100 * found['gap_closed']:.0f} % of the oracle's lead")
+
+
+def _spread_cell(entry: dict[str, Any], key: str) -> str:
+    spread = entry[f"{key}_std"]
+    return cell(entry, key) + ("" if spread is None else f" ±{spread:.3f}")
+
+
 def cell(entry: dict[str, Any], key: str, form: str = ".3f") -> str:
     """One metric with its interval; a dash where there is none."""
     value = entry.get(key)

@@ -17,10 +17,9 @@ from models.dataset import Export, Rows
 from models.distributed import Ranks, device_of
 from models.errors import ExportError
 from models.features import FeatureSpec
-from models.loader import FeatureTables
 from models.registry import get_model
 from models.scaling import CrossScaling
-from models.scorers import Track, no_track
+from models.scorers import SharedTables, Track, no_track
 from models.telemetry import Log, no_log
 from models.towers import NumericStatistics
 from models.training_run import TrainingRun
@@ -59,11 +58,13 @@ def train(
     ranks: Ranks | None = None,
     checkpoint: Path | None = None,
     events: Path | None = None,
+    shared: SharedTables | None = None,
 ) -> TrainResult:
     """Train a registered model on the export's training split; the weights of its best epoch are kept.
 
     With ``checkpoint`` the run's state is kept in that file, and a run of the same model, configuration and data goes
-    on from there. ``events`` is a folder for TensorBoard files. Each of several ``ranks`` calls this alike.
+    on from there. ``events`` is a folder for TensorBoard files; ``shared`` holds feature tables for further trainings.
+    Each of several ``ranks`` calls this alike.
 
     Raises UnknownNameError for the name, ExportError for an export that cannot be learned from, TrainingError when the
     loss is no longer a number, CheckpointError for a checkpoint that cannot be read.
@@ -73,7 +74,7 @@ def train(
     spec = FeatureSpec.of(export.manifest, export.items.dense.shape[1], config)
     rows = export.split(TRAIN)
     rates = _base_rates(rows, spec)
-    tables = FeatureTables(spec, export)
+    tables = (shared or SharedTables()).of(spec, export)
     scaling = CrossScaling.fit(rows.cross[_sampled(len(rows))], spec.cross)
     numerics = NumericStatistics.fit(tables.items.numerics[torch.from_numpy(np.unique(rows.item).astype(np.int64))])
     with torch.random.fork_rng():

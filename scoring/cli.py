@@ -102,6 +102,8 @@ def render(verb: str, result: dict[str, Any]) -> str:
 
     if verb in ("evaluate", "demo"):
         return "\n".join(_evaluation_lines(verb, result))
+    if verb == "ablate":
+        return "\n".join(_ablation_lines(result))
     if verb == "promote":
         return registry_cli.promote_text(result)
     if verb == "score" and "parts" in result:
@@ -146,6 +148,20 @@ def _evaluation_lines(verb: str, result: dict[str, Any]) -> list[str]:
             f"wall    {result['seconds']['total']} s"
         ]
     return blocks
+
+
+def _ablation_lines(result: dict[str, Any]) -> list[str]:
+    from models.table import rung_difference_rows, rung_rows, total_words
+    from scoring.terminal import text_table
+
+    counts = " and ".join(f"{count} {split}" for split, count in result["requests"].items())
+    blocks = [
+        f"{counts} requests, {len(result['seeds'])} seeds: means, 95 % bootstrap intervals over requests, ±standard "
+        f"deviation over seeds"
+    ]
+    for split in result["requests"]:
+        blocks += [text_table(rung_rows(result, split)), text_table(rung_difference_rows(result, split))]
+    return [*blocks, *(total_words(result, split) for split in result["requests"])]
 
 
 _MOST_JUMPS = 15

@@ -14,6 +14,7 @@ from models.evaluate import ORACLE
 from models.table import cell, cost_rows, difference_rows
 from scoring import plots
 from scoring.config import PrerankConfig
+from scoring.ladder import ladder_parts
 from scoring.pareto import quality_against_cost
 from scoring.plots import Interval
 from scoring.report_content import ReportContent, RunFacts, collect
@@ -51,6 +52,7 @@ def render(content: ReportContent) -> str:
         missing=MISSING,
         **_evaluation_parts(content, styles),
         **_model_parts(content, styles),
+        **ladder_parts(content.ablation),
         **_lake_parts(content),
     )
 

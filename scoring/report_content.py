@@ -4,6 +4,7 @@ Whatever is missing or damaged becomes an empty field and, where that needs word
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from pyspark.sql import functions as F
 from etl.contract import columns as c
 from etl.contract.errors import PrerankError
 from etl.lake import Lake
-from models.cli import BM25, EVALUATION
+from models.cli import ABLATION, BM25, EVALUATION
 from models.fusion import LinearFusionRanker
 from models.model_dir import CARD, load
 from scoring.config import PrerankConfig
@@ -24,6 +25,7 @@ TABLES = (
     c.CANDIDATES, c.SCORES,
 )  # fmt: skip
 _EVALUATION_KEYS = {"models": dict, "slices": dict, "differences": dict, "calibration": dict, "requests": int}
+_ABLATION_KEYS = {"rungs": list, "references": dict, "total": dict, "metrics": list, "seeds": list, "requests": dict}
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ class ReportContent:
     models_root: str
     evaluation: dict[str, Any] | None = None
     """The result of the last ``prerank evaluate``, with its keys data, note and coverage_by_ds."""
+    ablation: dict[str, Any] | None = None
+    """The result of the last ``prerank ablate``."""
     models: tuple[ModelFacts, ...] = ()
     runs: tuple[RunFacts, ...] = ()
     """Newest first."""
@@ -88,31 +92,41 @@ def collect(lake: Lake, config: PrerankConfig) -> ReportContent:
     """Gather the content: small reads only, whatever the lake's size. Nothing that is missing is an error."""
     root = Path(config.train.models_root)
     evaluation, problems = read_evaluation(root)
+    ablation, damaged = read_ablation(root)
     models, more = read_models(root, evaluation)
     return ReportContent(
         lake=lake.root,
         models_root=str(root),
         evaluation=evaluation,
+        ablation=ablation,
         models=models,
         runs=_runs(lake),
         tables=tuple(_table(lake, table) for table in TABLES if lake.exists(table)),
         rejected=_rejected(lake),
-        problems=(*problems, *more),
+        problems=(*problems, *damaged, *more),
     )
 
 
 def read_evaluation(root: Path) -> tuple[dict[str, Any] | None, list[str]]:
     """The last evaluation under ``root`` and what is wrong with it; (None, []) where there is none yet."""
-    path = root / EVALUATION
+    return _read_result(root / EVALUATION, _EVALUATION_KEYS, "evaluate")
+
+
+def read_ablation(root: Path) -> tuple[dict[str, Any] | None, list[str]]:
+    """The last ablation under ``root``, likewise."""
+    return _read_result(root / ABLATION, _ABLATION_KEYS, "ablate")
+
+
+def _read_result(path: Path, keys: Mapping[str, type], verb: str) -> tuple[dict[str, Any] | None, list[str]]:
     if not path.is_file():
         return None, []
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
-        wrong = [key for key, kind in _EVALUATION_KEYS.items() if not isinstance(result.get(key), kind)]
+        wrong = [key for key, kind in keys.items() if not isinstance(result.get(key), kind)]
     except (ValueError, AttributeError) as error:
-        return None, [f"{path} is damaged ({error}). Run prerank evaluate again."]
+        return None, [f"{path} is damaged ({error}). Run prerank {verb} again."]
     if wrong:
-        return None, [f"{path} has no usable {', '.join(wrong)}. Run prerank evaluate again."]
+        return None, [f"{path} has no usable {', '.join(wrong)}. Run prerank {verb} again."]
     return result, []
 
 

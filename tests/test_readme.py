@@ -25,8 +25,8 @@ COMMANDS = shell_commands(README.read_text(encoding="utf-8"))
 def test_every_verb_but_the_demo_is_shown():
     shown = {words[0] for words in COMMANDS}
     assert shown == {
-        "simulate", "ingest", "interactions", "check", "plan", "backfill", "export", "train", "evaluate", "score",
-        "report", "show-config", "forget", "promote", "models", "candidates", "export-serving", "embed",
+        "simulate", "ingest", "interactions", "check", "plan", "backfill", "export", "train", "evaluate", "ablate",
+        "score", "report", "show-config", "forget", "promote", "models", "candidates", "export-serving", "embed",
     }  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 import subprocess
 from pathlib import Path
 
-from models.code_version import code_version
+from models.code_version import code_version, source_digest
 
 
 def git(root: Path, *words: str) -> str:
@@ -25,3 +25,15 @@ def test_a_copy_installed_inside_another_checkout_has_no_commit(tmp_path: Path):
     git(tmp_path, "init", "-q")
     (tmp_path / "site-packages").mkdir()
     assert code_version((tmp_path / "site-packages").resolve())["git_sha"] == ""
+
+
+def test_a_changed_source_is_another_digest_and_a_copy_is_the_same(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "one.py").write_text("x = 1\n")
+        (tmp_path / folder / "notes.txt").write_text(folder)
+    first = source_digest(tmp_path / "a")
+    assert source_digest(tmp_path / "b") == first
+    (tmp_path / "b" / "one.py").write_text("x = 2\n")
+    assert source_digest(tmp_path / "b") != first
+    assert len(source_digest()) == 16

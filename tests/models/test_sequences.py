@@ -104,6 +104,11 @@ def test_interactrank_may_do_without_the_querys_best_items(export: Export, confi
     assert not any("best_items" in name for name in train(short, export, "interactrank").model.state_dict())
 
 
+def test_interactrank_may_do_without_the_users_sequence(export: Export, config: TrainConfig):
+    short = replace(config, epochs=1, interactrank=InteractRankConfig(sequence="none"))
+    assert not any(name.startswith("sequence.") for name in train(short, export, "interactrank").model.state_dict())
+
+
 def test_interactrank_learns_with_every_mode(export: Export, config: TrainConfig):
     for mode in SEQUENCE_MODES:
         short = replace(config, epochs=3, interactrank=InteractRankConfig(sequence=mode))

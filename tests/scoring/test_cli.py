@@ -61,6 +61,31 @@ def test_an_evaluation_of_many_models_fits_a_terminal_and_shows_quality_slices_a
     assert priced[1:] == ["0.600", "0.300", "1.010", "130", "260", "3,000,000", "7,640,000"]
 
 
+def test_an_ablation_shows_rungs_and_steps_on_both_splits_and_fits_a_terminal():
+    entry = {"hits@3": 0.25, "hits@3_ci": [0.2, 0.3], "hits@3_std": 0.004}
+    splits = {"validation": entry, "test": entry}
+    rungs = [
+        {"name": "two_tower", "before": None, "carried_on": True, "difference": dict.fromkeys(splits), **splits},
+        {"name": "+ shares", "before": "two_tower", "carried_on": True, "difference": splits, **splits},
+    ]
+    total = {split: entry | {"relative": 0.1, "gap_closed": None} for split in splits}
+    result = {
+        "metrics": ["hits@3"],
+        "seeds": [17, 18, 19],
+        "requests": {"validation": 140, "test": 421},
+        "rungs": rungs,
+        "references": {"bm25": splits},
+        "total": {"rung": "+ shares", "before": "two_tower", **total},
+    }
+    lines = render("ablate", result).splitlines()
+    assert lines[0].startswith("140 validation and 421 test requests, 3 seeds")
+    assert [line.split() for line in lines if line.startswith("+ shares  ")] == [
+        ["+", "shares", "yes", "0.250", "[0.200,", "0.300]", "±0.004"],
+        ["+", "shares", "two_tower", "+0.250", "[+0.200,", "+0.300]"],
+    ] * 2
+    assert lines[-1] == "+ shares against two_tower, test: hits@3 +0.250 [+0.200, +0.300], +10.0 %"
+
+
 def test_a_check_of_tables_stays_as_it_was():
     promises = {"events": [{"column": "repeated_ids", "forbids": "repeats", "kept": True}]}
     text = render("check", {"days": "2026-01-04", "promises": promises})

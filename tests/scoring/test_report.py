@@ -25,6 +25,7 @@ from scoring.report_content import (
     RunFacts,
     TableFacts,
     collect,
+    read_ablation,
     read_evaluation,
     read_models,
 )
@@ -98,6 +99,31 @@ def trained(name: str, cross: int = 0) -> ModelFacts:
 
 def run(job: str, table: str, seconds: float, run_id: str = "a") -> RunFacts:
     return RunFacts(run_id, job, table, "2026-03-01", "2026-03-28", 812345, 800000, 12345, seconds, 3, ("events@4",))
+
+
+def ablation() -> dict[str, Any]:
+    def rung(name: str, before: str | None, level: float, carried_on: bool = True) -> dict[str, Any]:
+        found = entry(level) | {f"{metric}_std": 0.004 for metric in METRICS}
+        change = None if before is None else entry(0.02)
+        return {
+            "name": name, "before": before, "carried_on": carried_on, "validation": found, "test": found,
+            "difference": {"validation": change, "test": change},
+        }  # fmt: skip
+
+    rungs = [
+        rung("two_tower", None, 0.35),
+        rung("+ shares", "two_tower", 0.40),
+        rung("+ focal", "+ shares", 0.38, False),
+    ]
+    total = entry(0.05) | {"relative": 0.143, "gap_closed": 0.31}
+    return {
+        "metrics": ["hits@3", "ndcg@10", "auc"],
+        "seeds": [17, 18, 19],
+        "requests": {"validation": 1400, "test": 4210},
+        "rungs": rungs,
+        "references": {"oracle": {"validation": entry(0.52), "test": entry(0.52)}},
+        "total": {"rung": "+ shares", "before": "two_tower", "validation": total, "test": total},
+    }
 
 
 def content(**changes: Any) -> ReportContent:
@@ -202,6 +228,15 @@ def test_every_plot_is_there(page: str) -> None:
     assert parsed(page).seen.count("svg") == 11
 
 
+def test_the_ladder_is_drawn_where_there_is_one(page: str) -> None:
+    assert 'id="ladder"' not in page
+    found = render(content(ablation=ablation()))
+    assert found.count("<svg") == page.count("<svg") + 2
+    for words in ("+ shares against two_tower, test", "31 % of the oracle", "±0.004", "0.400"):
+        assert words in found
+    parsed(found)
+
+
 def test_note_stands_on_top() -> None:
     note = "simulated on real shopping patterns by its publisher"
     page = render(content(evaluation=evaluation(note=note)))
@@ -256,9 +291,10 @@ def test_empty_content_says_what_is_missing_and_which_command_makes_it() -> None
         {"models": (replace(trained("two_tower"), curve=[], dot_weight=None),)},
         {"models": (replace(trained("new"), curve=[{"epoch": 1, "loss": 0.5}], best_epoch=1),)},
         {"rejected": {}},
+        {"ablation": ablation() | {"rungs": ablation()["rungs"][:1], "references": {}}},
         {"evaluation": evaluation(coverage_by_ds={"2026-03-01": {"rows": 3, "with_history": 0.0}})},
     ],
-    ids=["nothing evaluated", "metrics unknown", "no curve", "no validation", "nothing refused", "one day"],
+    ids=["nothing evaluated", "metrics unknown", "no curve", "no validation", "nothing refused", "one rung", "one day"],
 )
 def test_half_empty_content_renders(changes: dict[str, Any]) -> None:
     parsed(render(content(**changes)))
@@ -291,6 +327,17 @@ def test_damaged_evaluation_becomes_a_line_not_an_error(tmp_path: Path, text: st
     found, problems = read_evaluation(tmp_path)
     assert found is None
     assert "prerank evaluate" in problems[0]
+
+
+def test_damaged_ablation_becomes_a_line_not_an_error(tmp_path: Path) -> None:
+    assert read_ablation(tmp_path) == (None, [])
+    (tmp_path / "ablation.json").write_text(json.dumps(ablation() | {"rungs": 3}))
+    assert read_ablation(tmp_path) == (
+        None,
+        [f"{tmp_path / 'ablation.json'} has no usable rungs. Run prerank ablate again."],
+    )
+    (tmp_path / "ablation.json").write_text(json.dumps(ablation()))
+    assert read_ablation(tmp_path) == (ablation(), [])
 
 
 def test_models_are_those_of_the_evaluation_and_unreadable_ones_are_named(tmp_path: Path) -> None:
