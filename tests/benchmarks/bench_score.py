@@ -43,7 +43,15 @@ from scoring.worker import Limits, Worker
 from scoring.xxhash import xxhash64
 from tests.benchmarks.measuring import Laps, PeakMemory, cpu_seconds, seconds_of
 from tests.benchmarks.score_lake import CANDIDATES, DIM, DS, QUERIES, SEEN, YESTERDAY, ScoreLake, item_ids, score_lake
-from tests.benchmarks.score_peers import TOP, TOWER_PAIRS, VECTOR_PAIRS, Arrays, tower_pairs, vector_pairs
+from tests.benchmarks.score_peers import (
+    TOP,
+    TOWER_PAIRS,
+    VECTOR_PAIRS,
+    Arrays,
+    numbered_pairs,
+    tower_pairs,
+    vector_pairs,
+)
 from tests.models.model_fixture import SPEC, untrained
 
 PAIRS = int(os.environ.get("PRERANK_SCORE_PAIRS") or 10_000_000)
@@ -58,12 +66,14 @@ def test_end_to_end_against_peers(spark: SparkSession) -> None:
     made = score_lake(spark, PAIRS, ITEMS)
     arrays = Arrays.of(made)
     vectors_frame, towers_frame = vector_pairs(spark), tower_pairs(spark, made)
+    numbered_frame = numbered_pairs(spark, made)
     runs: dict[str, tuple[int, Callable[[], object]]] = {
         "prerank, job": (PAIRS, lambda: _score(made)),
         "numpy in memory": (PAIRS, arrays.numpy),
         "torch in memory, gathered": (PAIRS, arrays.torch_gathered),
         "torch in memory, sampled product": (PAIRS, arrays.torch_sampled),
         "predict_batch_udf from vectors": (VECTOR_PAIRS, lambda: _to_nowhere(vectors_frame)),
+        "predict_batch_udf from vectors in memory": (PAIRS, lambda: _to_nowhere(numbered_frame)),
         "predict_batch_udf with towers": (TOWER_PAIRS, lambda: _to_nowhere(towers_frame)),
     }
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in (*runs, "prerank, stage")}

@@ -21,7 +21,7 @@ from scoring.topk import best_of, sort_keys
 from tests.benchmarks.score_lake import CANDIDATES, DIM, SCRATCH, YESTERDAY, ScoreLake
 
 TOP = 100
-TOWER_PAIRS, VECTOR_PAIRS = 100_000, 10_000_000
+TOWER_PAIRS, VECTOR_PAIRS = 100_000, 2_000_000
 #: The file of vectors holds so many pairs and is read as often as it takes.
 _VECTOR_ROWS = 1_000_000
 
@@ -86,6 +86,33 @@ def vector_pairs(spark: SparkSession) -> Any:
 
     dot = predict_batch_udf(make, return_type=FloatType(), batch_size=8192, input_tensor_shapes=[[DIM], [DIM]])
     return spark.read.parquet(*[str(path)] * (VECTOR_PAIRS // _VECTOR_ROWS)).select(dot("q", "v"))
+
+
+def numbered_pairs(spark: SparkSession, made: ScoreLake) -> Any:
+    """A pair per row as two numbers, from Parquet; the vectors lie in every worker's memory."""
+    path, requests, items = (
+        SCRATCH / f"{made.pairs}-{made.items}" / "numbered_pairs",
+        made.pairs // CANDIDATES,
+        made.items,
+    )
+    number = F.pmod(F.hash("id"), F.lit(items)).alias("item")
+    if not path.exists():
+        spark.range(made.pairs).select((F.col("id") % requests).cast("int").alias("request"), number).write.parquet(
+            str(path)
+        )
+    folder = matrix_folder(made.config, load(made.model_dir).card.version, YESTERDAY)
+
+    def make() -> Callable[..., Any]:
+        vectors = np.array(open_matrix(folder).vectors)
+        queries = np.random.default_rng(5).standard_normal((requests, DIM), dtype=np.float32)
+
+        def predict(request: np.ndarray, item: np.ndarray) -> np.ndarray:
+            return np.einsum("pd,pd->p", queries[request], vectors[item])
+
+        return predict
+
+    dot = predict_batch_udf(make, return_type=FloatType(), batch_size=8192)
+    return spark.read.parquet(str(path)).select(dot("request", "item"))
 
 
 def tower_pairs(spark: SparkSession, made: ScoreLake) -> Any:

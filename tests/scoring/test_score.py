@@ -219,11 +219,11 @@ def test_a_killed_run_goes_on_after_its_finished_chunks(day: Day, monkeypatch: p
 
 def test_a_new_snapshot_embeds_only_what_changed(day: Day):
     config = replace(day.config, score=replace(day.config.score, vectors_root=str(day.root / "other")))
-    first = embed_catalogue(day.lake(), config, "2024-02-29", day.model("cold"))
-    assert (first.as_of, first.items, first.embedded) == ("2024-02-26", 5, 5)
-    again = embed_catalogue(day.lake(), config, "2024-02-29", day.model("cold"))
+    first = embed_catalogue(day.lake(), config, DS, day.model("cold"))
+    assert (first.as_of, first.items) == (SNAPSHOT, 5)
+    again = embed_catalogue(day.lake(), config, DS, day.model("cold"))
     assert (again.items, again.embedded) == (5, 0)
-    same = [row for row in sample_items("2024-02-26") if row["item_id"] != "i2"]
+    same = [row for row in sample_items(SNAPSHOT) if row["item_id"] != "i2"]
     more = {"item_id": "i9", "title": "new", "brand": None, "price": "1", "vector": [0.0, 0.0]}
     frame = items_frame(day.spark, [*same, more])
     ingest_catalogue(day.lake(), frame, c.ITEMS, day.config, DateRange("2024-03-04", "2024-03-04"), "items")
