@@ -44,9 +44,16 @@ def export_profile(directory: Path, manifest: Manifest, wanted: Collection[str],
         "lost_rows": expected_rows - manifest.rows,
         "bad_histories": _strangers(histories, "items", manifest.items)
         + _strangers(histories, "actions", len(manifest.actions))
-        + _strangers(open_arrow(directory / QUERY_ITEMS_FILE), "items", manifest.items),
+        + _strangers_of_queries(directory, manifest),
     }
     return [*by_split, whole]
+
+
+def _strangers_of_queries(directory: Path, manifest: Manifest) -> int:
+    """The same of queries' best items, where the export knows any."""
+    if not manifest.query_items:
+        return 0
+    return _strangers(open_arrow(directory / QUERY_ITEMS_FILE), "items", manifest.items)
 
 
 def _strangers(histories: pa.RecordBatch, name: str, limit: int) -> int:

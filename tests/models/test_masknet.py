@@ -39,7 +39,7 @@ def test_no_rows_are_no_rows():
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"sequence": "last"}, "known are mean, pooling, attention, both"),
+        ({"sequence": "last"}, "known are none, mean, pooling, attention, both"),
         ({"blocks": -1}, "blocks must be 0 or more"),
         ({"block_width": 0}, "block_width must be 1 or more"),
         ({"mask_ratio": 0.0}, "mask_ratio must lie"),

@@ -17,6 +17,7 @@ from models.registry import get_model
 from models.scaling import CrossScaling
 from models.towers import NumericStatistics
 from models.train import TrainResult
+from scoring.config import CPU
 from scoring.cross_lists import CrossLayout, pack
 from scoring.item_matrix import MatrixPart, open_matrix, write_matrix
 from scoring.query_side import query_features
@@ -70,7 +71,7 @@ class Setting:
         folder = str(self.root / str(shards))
         return Ranking(
             str(self.root / "model"), self.version, folder, f"d:{shards}", shards, LAYOUT, TOP,
-            requests_per_batch=4, direct=False,
+            requests_per_batch=4, direct=False, device=CPU,
         )  # fmt: skip
 
     def ranked(self, requests: DataFrame, shards: int) -> dict[str, list[tuple[str, float]]]:

@@ -57,7 +57,6 @@ def _wait(folder: Path, stage: int, text: str) -> None:
         time.sleep(0.1)
 
 
-scoring.devices.task_device = task_device
-
 if __name__ == "__main__":
+    scoring.devices.task_device = task_device
     daemon.manager()
