@@ -87,6 +87,14 @@ def days_of(args: argparse.Namespace, default: DateRange | None = None) -> DateR
     raise UsageError("which days? Give --ds D, or --start-ds A with --end-ds B (yyyy-mm-dd, both inclusive, UTC)")
 
 
+def day_of(args: argparse.Namespace, what: str) -> str:
+    """The one day that a command line asks for; UsageError for a range, ``what`` being done for one day only."""
+    days = days_of(args)
+    if len(days) != 1:
+        raise UsageError(f"{what} one day: give --ds, not the range {days}")
+    return days.start
+
+
 def _add_simulate(subparsers: Any) -> None:
     parser = subparsers.add_parser("simulate", help="write a raw search log with known truth")
     parser.add_argument("--out", required=True, metavar="DIR", help="gets events, items, candidates, truth (Parquet)")

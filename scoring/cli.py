@@ -5,8 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from etl.cli import add_days, days_of
-from etl.contract.errors import UsageError
+from etl.cli import add_days, day_of
 from scoring import registry_cli
 from scoring.candidates import cli as candidates_cli
 from scoring.serving import cli as serving_cli
@@ -55,25 +54,19 @@ def run_score(args: argparse.Namespace, context: "Context") -> dict[str, Any]:
     from scoring.model_versions import model_directory
     from scoring.score import score_candidates
 
-    days = days_of(args)
-    if len(days) != 1:
-        raise UsageError(f"score ranks the candidates of one day: give --ds, not the range {days}")
-    lake = context.lake()
-    model = model_directory(lake, args.model, days.start)
+    ds, lake = day_of(args, "score ranks the candidates of"), context.lake()
+    model = model_directory(lake, args.model, ds)
     if args.explain:
-        return asdict(explain(lake, context.config, days.start, model, *args.explain))
-    return vars(score_candidates(lake, context.config, days.start, model))
+        return asdict(explain(lake, context.config, ds, model, *args.explain))
+    return vars(score_candidates(lake, context.config, ds, model))
 
 
 def run_embed(args: argparse.Namespace, context: "Context") -> dict[str, Any]:
     from scoring.item_vectors import embed_catalogue
     from scoring.model_versions import model_directory
 
-    days = days_of(args)
-    if len(days) != 1:
-        raise UsageError(f"embed takes the catalogue that one day sees: give --ds, not the range {days}")
-    lake = context.lake()
-    return vars(embed_catalogue(lake, context.config, days.start, model_directory(lake, args.model, days.start)))
+    ds, lake = day_of(args, "embed takes the catalogue of"), context.lake()
+    return vars(embed_catalogue(lake, context.config, ds, model_directory(lake, args.model, ds)))
 
 
 def run_report(args: argparse.Namespace, context: "Context") -> dict[str, Any]:

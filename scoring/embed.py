@@ -57,7 +57,7 @@ def open_model(model_dir: str, version: str) -> LoadedModel:
 
 def encode_items(batch: pa.RecordBatch, loaded: LoadedModel, device: torch.device) -> pa.RecordBatch:
     """N <= 1024 rows of ``items`` as SCHEMA has them."""
-    features = _features(batch, loaded.card.spec)
+    features = item_features(batch, loaded.card.spec)
     model = loaded.model.to(device)
 
     def encoded(rows: torch.Tensor) -> torch.Tensor:
@@ -71,7 +71,8 @@ def encode_items(batch: pa.RecordBatch, loaded: LoadedModel, device: torch.devic
     return pa.RecordBatch.from_arrays(columns, names=["item_id", "feature_hash", "vector", "buckets"])
 
 
-def _features(batch: pa.RecordBatch, spec: FeatureSpec) -> ItemFeatures:
+def item_features(batch: pa.RecordBatch, spec: FeatureSpec) -> ItemFeatures:
+    """Features (N,) of described items (item_id, text, categories, numerics, dense), as training has them."""
     numerics = batch["numerics"].flatten().to_numpy(zero_copy_only=False).reshape(len(batch), -1)
     return spec.item_features(
         batch["item_id"].to_pylist(), batch["text"].to_pylist(), batch["categories"].to_pylist(), numerics,

@@ -20,9 +20,10 @@ from models.contract import ItemFeatures, QueryFeatures
 from models.features import FeatureSpec, HistoryRows
 from models.model_dir import LoadedModel
 from scoring.config import PrerankConfig
+from scoring.embed import item_features
 from scoring.errors import UnknownItemError, UnknownRequestError
 from scoring.request_lists import recent_actions
-from scoring.seen import catalogue_day, day_seen, described_catalogue, features_of
+from scoring.seen import catalogue_day, day_seen, described_catalogue
 
 _HASH = "hash"
 
@@ -70,7 +71,7 @@ def pair_of(lake: Lake, config: PrerankConfig, ds: str, loaded: LoadedModel, req
     row_of = {item: row for row, item in enumerate(known["item_id"].to_pylist())}
     if item_id not in row_of:
         raise UnknownItemError(item_id, snapshot, item_id in request["items"], _nearest(catalogue, "item_id", item_id))
-    features = features_of(known, spec)
+    features = item_features(known.combine_chunks().to_batches()[0], spec)
     user = lake.spark.createDataFrame([(request.user_id,)], "user_id string")
     histories = recent_actions(events, user, catalogue.select("item_id"), spec.actions, ds, spec.history_length)
     latest = next(histories.toLocalIterator(), None)

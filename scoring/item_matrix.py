@@ -10,6 +10,7 @@
 """
 
 import json
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import torch
 from pyarrow import ipc
 
 from etl.contract.publish import published_directory
@@ -131,6 +133,13 @@ def shared_matrix(folder: str, stamp: str) -> ItemMatrix:
             f"the catalogue of {folder} was embedded anew while it was in use: run the same command again"
         )
     return matrix
+
+
+def as_tensor(vectors: Vectors) -> torch.Tensor:
+    """Over memory that is mapped read-only, which torch warns of; nothing here writes."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(vectors)
 
 
 def read_manifest(folder: Path) -> MatrixManifest | None:

@@ -1,10 +1,5 @@
 """What scoring sees of a lake: the day whose state it reads, the catalogue of that day, and whether a model fits it."""
 
-from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
-import pyarrow as pa
 from pyspark.sql import DataFrame
 
 from etl.catalogues import snapshot_days
@@ -14,7 +9,6 @@ from etl.cross import cross_names
 from etl.errors import MissingDataError
 from etl.item_versions import described_columns
 from etl.lake import Lake
-from models.contract import ItemFeatures
 from models.features import FeatureSpec
 from models.model_dir import LoadedModel
 from scoring.config import PrerankConfig
@@ -38,20 +32,6 @@ def described_catalogue(lake: Lake, snapshot: str, spec: FeatureSpec) -> DataFra
     """item_id, text, categories, numerics, dense of a snapshot's items, in the model's order."""
     columns = described_columns(spec.categories, spec.numerics, spec.dense)
     return lake.read(c.ITEMS, DateRange(snapshot, snapshot)).select("item_id", *columns)
-
-
-def features_of(items: pa.Table, spec: FeatureSpec) -> ItemFeatures:
-    """Features (N,) of a few described items; one without a vector of the model's width gets zeros, as in training."""
-    columns: Mapping[str, list[Any]] = items.to_pydict()
-    width, nothing = spec.dense_width, [0.0] * spec.dense_width
-    dense = [values if len(values or ()) == width else nothing for values in columns["dense"]]
-    return spec.item_features(
-        columns["item_id"],
-        columns["text"],
-        columns["categories"],
-        np.array(columns["numerics"], dtype=np.float64).reshape(len(items), len(spec.numerics)),
-        np.array(dense, dtype=np.float32).reshape(len(items), width),
-    )
 
 
 def require_same_features(loaded: LoadedModel, config: PrerankConfig) -> None:

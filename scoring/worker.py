@@ -3,7 +3,6 @@
 A request arrives as one row with its candidates as a list; only its best items and some counts leave.
 """
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,7 +15,7 @@ import torch
 from models.fusion import LinearFusionRanker
 from models.model_dir import LoadedModel
 from scoring.cross_lists import CrossLayout, CrossScatter
-from scoring.item_matrix import ItemMatrix
+from scoring.item_matrix import ItemMatrix, as_tensor
 from scoring.pair_scores import dot_scores, model_scores
 from scoring.query_side import encode_queries, query_features
 from scoring.topk import Best, best_of, sort_keys
@@ -62,7 +61,7 @@ class Worker:
         self.layout, self.matrix, self.limits, self.device = layout, matrix, limits, device
         self.shard, self.start = shard, matrix.starts[shard]
         self.end = matrix.starts[shard + 1]
-        self.vectors = _shared(matrix.shards[shard]).to(device)
+        self.vectors = as_tensor(matrix.shards[shard]).to(device)
         self._scatter = CrossScatter(layout, len(matrix))
 
     def rank(
@@ -175,10 +174,3 @@ def _as_lists(best: Best, ids: pa.StringArray) -> pa.ListArray:
         [ids.take(pa.array(best.rows)), pa.array(best.scores, pa.float32())], fields=list(RANKED.value_type)
     )
     return pa.ListArray.from_arrays(offsets, entries)
-
-
-def _shared(vectors: npt.NDArray[np.float32]) -> torch.Tensor:
-    """A tensor over memory that is mapped read-only, which torch warns of; nothing here writes."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(vectors)

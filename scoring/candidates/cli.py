@@ -1,11 +1,9 @@
 """The verb ``candidates``."""
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from etl.cli import add_days, days_of
-from etl.contract.errors import UsageError
+from etl.cli import add_days, day_of
 
 if TYPE_CHECKING:
     from scoring.context import Context
@@ -28,13 +26,8 @@ def add_verbs(subparsers: Any) -> None:
 
 def run_candidates(args: argparse.Namespace, context: "Context") -> dict[str, Any]:
     from scoring.candidates.generate import generate_candidates
-    from scoring.model_versions import CHAMPION, champion_directory
+    from scoring.model_versions import model_directory
 
-    days = days_of(args)
-    if len(days) != 1:
-        raise UsageError(f"candidates are generated for one day: give --ds, not the range {days}")
-    lake = context.lake()
-    model = None if args.model is None else Path(args.model)
-    if args.model == CHAMPION:
-        model = champion_directory(lake, days.start)
-    return vars(generate_candidates(lake, context.config, days.start, model, args.from_events))
+    ds, lake = day_of(args, "candidates are generated for"), context.lake()
+    model = None if args.model is None else model_directory(lake, args.model, ds)
+    return vars(generate_candidates(lake, context.config, ds, model, args.from_events))

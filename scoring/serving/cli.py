@@ -4,8 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from etl.cli import add_days, days_of
-from etl.contract.errors import UsageError
+from etl.cli import add_days, day_of
 
 if TYPE_CHECKING:
     from scoring.context import Context
@@ -24,9 +23,5 @@ def run_export_serving(args: argparse.Namespace, context: "Context") -> dict[str
     from scoring.model_versions import model_directory
     from scoring.serving.export import export_serving
 
-    days = days_of(args)
-    if len(days) != 1:
-        raise UsageError(f"export-serving is for the requests of one day: give --ds, not the range {days}")
-    lake = context.lake()
-    model = model_directory(lake, args.model, days.start)
-    return vars(export_serving(lake, context.config, days.start, model, args.out))
+    ds, lake = day_of(args, "export-serving is for the requests of"), context.lake()
+    return vars(export_serving(lake, context.config, ds, model_directory(lake, args.model, ds), args.out))

@@ -268,9 +268,10 @@ def test_no_pairs_give_no_logits_and_a_gradient(loader: RequestLoader, small: Tr
 
 def test_it_learns_with_figures_of_its_parts_and_cross_features_add(export: Export, small: TrainConfig):
     said: list[str] = []
-    fit = train(replace(small, patience=small.epochs), export, "fit", log=said.append)
-    both = train(small, export, "interactrank_fit")
-    assert fit.metrics["auc"] > 0.55
+    longer = replace(small, epochs=12, patience=12)
+    fit = train(longer, export, "fit", log=said.append)
+    both = train(longer, export, "interactrank_fit")
+    assert fit.metrics["auc"] > 0.6
     assert both.metrics["auc"] > fit.metrics["auc"] + 0.05
     assert 0 < fit.curve[0]["index_entropy"] <= 1
     assert fit.curve[-1]["soft_hard_agreement"] > 0.999

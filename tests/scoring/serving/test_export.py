@@ -20,9 +20,10 @@ from etl.cross import cross_names, with_cross
 from etl.query_windows import AS_OF as SEEN_DAY
 from models.contract import ItemFeatures, QueryFeatures
 from models.features import FeatureSpec
+from scoring.embed import item_features
 from scoring.explain_rows import pair_of, request_of
 from scoring.score import score_candidates
-from scoring.seen import described_catalogue, features_of
+from scoring.seen import described_catalogue
 from scoring.serving.export import export_serving
 from scoring.serving.load import Request, Serving, load_serving
 from tests.scoring.served_lake import AS_OF, CATALOGUE, DS, Served
@@ -97,7 +98,7 @@ def inputs_of(serving: Serving, request: Request) -> QueryFeatures:
 
 def catalogue(served: Served, spec: FeatureSpec) -> tuple[list[str], ItemFeatures]:
     table = described_catalogue(served.lake(), CATALOGUE, spec).orderBy("item_id").toArrow()
-    return table["item_id"].to_pylist(), features_of(table, spec)
+    return table["item_id"].to_pylist(), item_features(table.combine_chunks().to_batches()[0], spec)
 
 
 @pytest.mark.parametrize("name", ["cold", "interactrank_fit", "hit"])
