@@ -19,6 +19,7 @@ from etl.contract.settings import digest
 from etl.lake import Lake
 from etl.runs import Run
 from etl.write import Output, replace_partitions
+from models.features import FeatureSpec
 from models.model_dir import LoadedModel, load
 from scoring.config import PrerankConfig
 from scoring.embed import SCHEMA, embed_items
@@ -66,9 +67,8 @@ def current_matrix(
     as_of = catalogue_day(lake, day_seen(config, ds))
     version = loaded.card.version
     folder = matrix_folder(config, version, as_of)
-    described = described_catalogue(lake, as_of, loaded.card.spec)
-    described = described.withColumn("feature_hash", F.xxhash64(*_FEATURES))
-    wanted = _digest(described)
+    described = hashed_catalogue(lake, as_of, loaded.card.spec)
+    wanted = snapshot_digest(described)
     made = read_manifest(folder)
     if made is not None and _is_current(made, version, wanted, config):
         return open_matrix(folder), 0
@@ -81,7 +81,12 @@ def matrix_folder(config: PrerankConfig, model_version: str, as_of: str) -> Path
     return Path(config.score.vectors_root).expanduser().absolute() / model_version / as_of
 
 
-def _digest(items: DataFrame) -> str:
+def hashed_catalogue(lake: Lake, as_of: str, spec: FeatureSpec) -> DataFrame:
+    """(item_id, text, categories, numerics, dense, feature_hash) of a snapshot, as a model reads it."""
+    return described_catalogue(lake, as_of, spec).withColumn("feature_hash", F.xxhash64(*_FEATURES))
+
+
+def snapshot_digest(items: DataFrame) -> str:
     """Of item ids and the hashes of their features, in any order."""
     whole = F.xxhash64("item_id", "feature_hash")
     [row] = items.agg(F.count(F.lit(1)).alias("rows"), F.bit_xor(whole).alias("all")).toLocalIterator()
@@ -100,7 +105,7 @@ def _embed(
     """Bring ``item_vectors`` up to date; returns how many items were embedded."""
     version = loaded.card.version
     earlier = _newest(lake, as_of, version)
-    if earlier is not None and earlier == as_of and _digest(held_vectors(lake, as_of, version)) == wanted:
+    if earlier is not None and earlier == as_of and snapshot_digest(held_vectors(lake, as_of, version)) == wanted:
         return 0
     changed, carried = described, None
     if earlier is not None:

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import importlib.util
 import inspect
 import pickle
 import re
@@ -208,3 +209,17 @@ def test_errors_survive_the_way_from_a_worker(kind: type[PrerankError]) -> None:
     copy = pickle.loads(pickle.dumps(error))
     assert (type(copy), str(copy), vars(copy)) == (kind, str(error), vars(error))
     assert kind.exit_code in {1, 2, 3}
+
+
+def test_benchmarks_import_what_is_there():
+    """They run by hand only: a name that was moved must not wait until then."""
+    missing = [
+        f"{path.name}: {node.module}.{alias.name}"
+        for path in sorted((ROOT / "tests" / "benchmarks").glob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in PACKAGES
+        for alias in node.names
+        if not hasattr(importlib.import_module(node.module), alias.name)
+        and importlib.util.find_spec(f"{node.module}.{alias.name}") is None
+    ]
+    assert missing == []

@@ -33,7 +33,7 @@ from models.towers import NumericStatistics
 from models.train import TrainResult
 from scoring.config import PrerankConfig, ScoreConfig
 from scoring.item_matrix import MatrixPart, write_matrix
-from scoring.item_vectors import _described, _digest, matrix_folder
+from scoring.item_vectors import hashed_catalogue, matrix_folder, snapshot_digest
 from scoring.xxhash import xxhash64
 from tests.models.export_fixture import World, manifest
 
@@ -180,5 +180,5 @@ def _vectors(lake: Lake, config: PrerankConfig, model_dir: Path, ids: pa.StringA
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     buckets = rng.integers(1, 99, (len(ids), 2), dtype=np.int32)
     part = MatrixPart(ids, xxhash64(ids), buckets, vectors)
-    stamp = (loaded.card.version, YESTERDAY, _digest(_described(lake, YESTERDAY, loaded)))
+    stamp = (loaded.card.version, YESTERDAY, snapshot_digest(hashed_catalogue(lake, YESTERDAY, loaded.card.spec)))
     write_matrix(matrix_folder(config, *stamp[:2]), [part], len(ids), DIM, len(ids), stamp)
