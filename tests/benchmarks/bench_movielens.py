@@ -1,13 +1,13 @@
 """Every registered model on MovieLens: AUC and log loss of test rows over seeds, at random and by time.
 
     make bench-movielens ML=path/to/ml-100k                              all models, 5 seeds, clean
-    make bench-movielens ML=... MODELS=two_tower,fit SEEDS=2             the short form: prints, keeps nothing
+    make bench-movielens ML=... MODELS=two_tower,fit SEEDS=2             two models, two seeds: prints, keeps nothing
     make bench-movielens ML=... PROTOCOL=published_with_leak             beside published tables, and nothing else
 
 A seed draws the random split, the weights and the order of the rows; the split by time is the same for all seeds. The
 epoch with the best validation AUC is kept, and hyper-parameters were chosen by validation AUC too: test rows are looked
-at once, for the table. A model's figures over five seeds or more go to results/movielens.json as soon as they are there,
-so that MODELS may name those that are missing.
+at once, for the table. A model's figures over five seeds or more go to results/movielens.json as soon as they are
+there, so that MODELS may name those that are missing.
 """
 
 import itertools
