@@ -8,16 +8,19 @@ from airflow.sdk import RetryDecision, RetryPolicy
 from airflow.sdk.exceptions import AirflowSkipException
 
 #: Of the program: a wrong command line or configuration, a quality gate. The same command would end alike.
-TERMINAL = {2: "wrong usage or configuration", 3: "stopped by a quality gate"}
+USAGE, GATE = 2, 3
+TERMINAL = {USAGE: "wrong usage or configuration", GATE: "stopped by a quality gate"}
 
-# What SparkSubmitOperator and BashOperator say of a failed process; under Kubernetes the driver's own code follows.
+# What SparkSubmitOperator and BashOperator say of a failed process; under Kubernetes the driver's own code follows, and
+# YARN's diagnostics speak of an application that ran in cluster mode.
 _EXIT_CODE = re.compile(
-    r"(?:Error code is: \d+\. Kubernetes spark exit code is: |Error code is: |non-zero exit code )(\d+)"
+    r"(?:Error code is: \d+\. Kubernetes spark exit code is: |Error code is: |non-zero exit code "
+    r"|User application exited with status )(\d+)"
 )
 
 
 def exit_code(error: BaseException) -> int | None:
-    """The exit code that an operator's error speaks of; None where it knows of none, as in Spark's cluster modes."""
+    """The exit code that an operator's error speaks of; None where it knows of none."""
     told = _EXIT_CODE.search(str(error))
     return int(told.group(1)) if told else None
 

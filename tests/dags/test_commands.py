@@ -16,6 +16,8 @@ PARAMS = {
     "models": "/models",
     "model": "interactrank",
     "days": 14,
+    "scored_by": "champion",
+    "reports": "/reports",
 }
 
 
@@ -25,20 +27,35 @@ class Macros:
         return f"{ds}{days:+d}"
 
 
-def rendered(template: str) -> str:
+#: A run of a partition has no ds, one with a logical date no partition.
+PARTITION: dict[str, Any] = {"partition_key": "2026-01-12"}
+BY_HAND: dict[str, Any] = {"partition_key": None, "ds": "2026-01-12"}
+
+
+def rendered(template: str, run: dict[str, Any] = PARTITION) -> str:
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
     environment.filters["quote"] = shlex.quote
-    context: dict[str, Any] = {"ds": "2026-01-12", "params": PARAMS, "macros": Macros}
-    return environment.from_string(template).render(context)
+    return environment.from_string(template).render(run | {"params": PARAMS, "macros": Macros})
 
 
 def parsed(arguments: list[str]) -> dict[str, Any]:
     return vars(parse([rendered(argument) for argument in arguments]))
 
 
-def test_raw_paths_may_hold_the_day() -> None:
-    args = parsed(commands.ingest("events"))
-    assert (args["table"], args["input"], args["ds"]) == ("events", "/raw/2026-01-12/events", "2026-01-12")
+@pytest.mark.parametrize("run", [PARTITION, BY_HAND])
+def test_the_day_is_the_partition_or_the_logical_date(run: dict[str, Any]) -> None:
+    assert rendered(commands.DAY, run) == "2026-01-12"
+
+
+def test_a_run_with_neither_has_no_day() -> None:
+    with pytest.raises(jinja2.UndefinedError, match="ds"):
+        rendered(commands.DAY, {"partition_key": None})
+
+
+@pytest.mark.parametrize(("table", "path"), [("events", "/raw/2026-01-12/events"), ("items", "/raw/items")])
+def test_raw_paths_may_hold_the_day(table: str, path: str) -> None:
+    args = parsed(commands.ingest(table))
+    assert (args["table"], args["input"], args["ds"]) == (table, path, "2026-01-12")
 
 
 def test_export_ends_at_the_day_of_the_run_and_takes_as_many_days_as_asked() -> None:
@@ -51,13 +68,29 @@ def test_export_ends_at_the_day_of_the_run_and_takes_as_many_days_as_asked() -> 
 
 
 def test_what_one_task_writes_is_what_the_next_one_reads() -> None:
-    export, train, evaluate, score = map(
-        parsed, (commands.export(), commands.train(), commands.evaluate(), commands.score())
+    export, train, evaluate, promote = map(
+        parsed, (commands.export(), commands.train(), commands.evaluate(), commands.promote())
     )
-    assert export["out"] == train["data"] == evaluate["data"]
+    assert export["out"] == train["data"] == evaluate["data"] == promote["data"]
     assert train["set"] == evaluate["set"] == ["train.models_root=/models/2026-01-12"]
     assert evaluate["models"] == "bm25,interactrank"
-    assert str(score["model"]) == "/models/2026-01-12/interactrank"
+    assert str(promote["model"]) == "/models/2026-01-12/interactrank"
+
+
+def test_a_model_competes_for_the_days_after_its_own_and_is_kept_for_all_of_them() -> None:
+    promote = parsed(commands.promote())
+    assert (promote["ds"], promote["set"]) == ("2026-01-12+1", ["train.models_root=/models"])
+
+
+def test_candidates_come_from_events_only_where_asked() -> None:
+    filled, invented = (parsed(commands.candidates(retrieve)) for retrieve in ("given", "events"))
+    assert (filled["from_events"], invented["from_events"]) == (False, True)
+    assert {filled["model"], invented["model"], parsed(commands.score())["model"]} == {"champion"}
+
+
+def test_a_profile_is_set_only_where_there_is_one() -> None:
+    assert parse(commands.with_profile(["report", "--out", "x"], "")).set == []
+    assert parse(commands.with_profile(["report", "--out", "x"], "gpu")).set == ["spark.profile=gpu"]
 
 
 @pytest.mark.parametrize("table", ["events", "items", "candidates"])

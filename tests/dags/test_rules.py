@@ -30,6 +30,7 @@ print(json.dumps([[action(message) for message in json.loads(sys.argv[1])], runs
 SUBMIT = "Cannot execute: spark-submit main.py check. Error code is: {}."
 BASH = "Bash command failed. The command returned a non-zero exit code {}."
 KUBERNETES = "Cannot execute: spark-submit main.py. Error code is: 1. Kubernetes spark exit code is: {}"
+YARN = "YARN application a_1 ended with final status: FAILED\nDiagnostics: User application exited with status {}"
 FAILURES = [
     (SUBMIT.format(3), "fail"),
     (SUBMIT.format(2) + "\nLast spark-submit output:\nprerank: unknown flag", "fail"),
@@ -38,6 +39,8 @@ FAILURES = [
     (BASH.format(137), "default"),
     (KUBERNETES.format(3), "fail"),
     (KUBERNETES.format(1), "default"),
+    (YARN.format(3), "fail"),
+    (YARN.format(1), "default"),
     ("Driver driver-1 exited with status FAILED", "default"),
 ]
 
