@@ -11,7 +11,8 @@ PIP_INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python -c constrain
 WITH_JAVA := JAVA_HOME="$$($(BIN)/python -m etl.java --fetch)" && export JAVA_HOME PATH="$(CURDIR)/$(BIN):$$PATH" &&
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-airflow test-faults test-cluster lint format bench bench-interactions bench-train bench-score bench-movielens lock clean
+.PHONY: help setup demo test test-airflow test-scheduler test-faults test-cluster lint format bench bench-interactions \
+  bench-train bench-score bench-movielens lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,8 +25,11 @@ demo: $(STAMP) ## run the whole job on a scratch lake; ARGS="--source complete-j
 test: $(STAMP) ## run the tests but a day in Airflow and clusters; ARGS="-m 'not slow'"
 	@$(WITH_JAVA) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not (slow and (airflow or faults or cluster))' $(ARGS)
 
-test-airflow: $(STAMP) ## run a day in real Airflow and real spark-submit
-	@$(WITH_JAVA) $(BIN)/python -m pytest -m 'airflow and slow' $(ARGS)
+test-airflow: $(STAMP) ## run every DAG in real Airflow and real spark-submit
+	@$(WITH_JAVA) $(BIN)/python -m pytest -m 'airflow and slow and not scheduler' $(ARGS)
+
+test-scheduler: $(STAMP) ## two days by Airflow's scheduler, five backfilled; ARGS="-k recorded" for the short form
+	@$(WITH_JAVA) $(BIN)/python -m pytest -m 'scheduler and slow' $(ARGS)
 
 test-faults: $(STAMP) ## kill what runs, again and again; KILLS=3 for the short form
 	@$(WITH_JAVA) PRERANK_KILLS=$(or $(KILLS),20) $(BIN)/python -m pytest -m 'faults and slow' $(ARGS)

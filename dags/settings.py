@@ -18,7 +18,7 @@ and ``PRERANK__SECTION__KEY`` in its environment, as for any other run of it. Wh
 
 When things run, times in UTC:
 
-    PRERANK_DAILY_CRON     when the day that has ended is ingested [0 2 * * *]; at least a whole day apart
+    PRERANK_DAILY_CRON     once a day, when the one that has ended is ingested [0 2 * * *]
     PRERANK_TRAINING_CRON  when the days up to yesterday are trained on [0 6 * * 1]
     PRERANK_START_DS       the first day of a lake that is to be caught up from there; empty: only the newest day runs
     PRERANK_POOL           the pool of all tasks that write tables [default_pool]

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 JUDGE = """
 import json, sys
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
+from dags.operators import PromoteOperator, SparkSubmitOperator
 from dags.rules import FailAtOnceOnTerminalExitCodes, skip_without
 
 def action(message):
@@ -24,7 +25,19 @@ def runs(params):
         return False
     return True
 
-print(json.dumps([[action(message) for message in json.loads(sys.argv[1])], runs({"items": ""}), runs({"items": "x"})]))
+def promotion(message):
+    def execute(self, context):
+        raise AirflowException(message)
+
+    SparkSubmitOperator.execute = execute
+    try:
+        PromoteOperator.execute(PromoteOperator(task_id="promote"), {})
+    except AirflowException as error:
+        return type(error).__name__
+
+messages = json.loads(sys.argv[1])
+empty, given = runs({"items": ""}), runs({"items": "x"})
+print(json.dumps([list(map(action, messages)), list(map(promotion, messages[:3])), empty, given]))
 """
 
 SUBMIT = "Cannot execute: spark-submit main.py check. Error code is: {}."
@@ -46,11 +59,12 @@ FAILURES = [
 
 
 @pytest.mark.airflow
-def test_usage_errors_and_gates_are_not_retried_and_empty_params_skip(airflow_env: dict[str, str]) -> None:
+def test_usage_errors_and_gates_are_not_retried_refusals_and_empty_params_skip(airflow_env: dict[str, str]) -> None:
     messages = json.dumps([message for message, _ in FAILURES])
     command = [sys.executable, "-c", JUDGE, messages]
     done = subprocess.run(command, env=airflow_env, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    actions, without_items, with_items = json.loads(done.stdout.splitlines()[-1])
+    actions, promotions, without_items, with_items = json.loads(done.stdout.splitlines()[-1])
     assert actions == [action for _, action in FAILURES]
+    assert promotions == ["AirflowSkipException", "AirflowException", "AirflowException"]
     assert (without_items, with_items) == (False, True)
