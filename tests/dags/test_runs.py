@@ -19,9 +19,8 @@ RAW = [
     ["ingest", "--source", "parquet", "--input", "raw/events", *DAYS_BEFORE],
     ["ingest", "--source", "parquet", "--input", "raw/items", "--table", "items", *DAYS_BEFORE],
 ]
-#: What three days of training read, in two chunks.
-BUILT = {"2026-01-02", "2026-01-03", "2026-01-04"}
-BACKFILL = {"tables": ["interactions"], "start_ds": min(BUILT), "end_ds": max(BUILT), "chunk_days": 2}
+#: In chunks of three days, two of them.
+BACKFILL = {"tables": ["interactions"], "start_ds": FIRST, "end_ds": BEFORE, "chunk_days": 3}
 
 
 def days_of(table: Path) -> set[str]:
@@ -32,14 +31,14 @@ def days_of(table: Path) -> set[str]:
 @pytest.mark.slow
 def test_a_lake_is_backfilled_trained_on_and_a_day_is_scored(airflow_env: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "prerank.yaml").write_text(TINY_CONFIG, encoding="utf-8")
-    raw = {"PRERANK_EVENTS": "raw/events", "PRERANK_CANDIDATES": "raw/candidates", "PRERANK_DAYS": "3"}
+    raw = {"PRERANK_EVENTS": "raw/events", "PRERANK_CANDIDATES": "raw/candidates", "PRERANK_DAYS": "4"}
     env = airflow_env | TINY_SPARK | raw | {"JAVA_HOME": require_java()}
     run([sys.executable, "-c", RUN_EACH, json.dumps(RAW)], env, tmp_path)
     run([AIRFLOW, "db", "migrate"], env, tmp_path)
     lake, test = tmp_path / "lake", [AIRFLOW, "dags", "test"]
 
     run([*test, "prerank_backfill", BEFORE, "--conf", json.dumps(BACKFILL)], env, tmp_path)
-    assert days_of(lake / "interactions") == BUILT
+    assert days_of(lake / "interactions") >= {"2026-01-02", "2026-01-03", "2026-01-04", BEFORE}
 
     output = run([*test, "prerank_training", BEFORE], env, tmp_path)
     evaluation = json.loads((tmp_path / "trained" / BEFORE / "evaluation.json").read_text(encoding="utf-8"))
