@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -50,12 +50,16 @@ def standalone(env: dict[str, str], folder: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            # It and all that it has started, tasks included.
-            os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(60)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
+            stop(process)
+
+
+def stop(process: "subprocess.Popen[bytes]") -> None:
+    """The process and all that it has started; its scheduler may outlive it, for it waits for running tasks."""
+    os.killpg(process.pid, signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(60)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def free_ports(count: int) -> list[str]:
