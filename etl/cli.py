@@ -10,6 +10,7 @@ from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.contract.errors import UsageError
 from etl.movielens.config import PROTOCOLS, SPLIT_KINDS, MovieLensConfig
+from etl.operations import cli as operations_cli
 from etl.simulate.config import EFFECTS
 from etl.sources import SOURCES
 
@@ -65,6 +66,7 @@ def add_verbs(subparsers: Any) -> None:
     parser = subparsers.add_parser("forget", help="remove a user from every table, and say what to rebuild")
     parser.add_argument("--user", required=True, metavar="ID", help="the user_id")
     parser.set_defaults(run=run_forget)
+    operations_cli.add_verbs(subparsers, add_days)
 
 
 def add_days(parser: argparse.ArgumentParser) -> None:
@@ -160,6 +162,7 @@ def run_ingest(args: argparse.Namespace, context: Context) -> dict[str, Any]:
     from etl.lake import absolute
     from etl.sources import get_source
     from etl.sources.errors import MissingColumnsError
+    from etl.sources.listing import raw_input
 
     days = days_of(args)
     source = get_source(args.source)
@@ -177,10 +180,10 @@ def run_ingest(args: argparse.Namespace, context: Context) -> dict[str, Any]:
         if args.table == c.EVENTS or not renames:
             raise
         raw = source.read(lake.spark, path, args.table, renames, date_range=days)
-    origin = args.input or args.source
+    origin, files = args.input or args.source, raw_input(lake.spark, path) if path else None
     if args.table == c.EVENTS:
-        return ingest_events(lake, raw, context.config, days, origin, append=args.append).plain()
-    written = ingest_catalogue(lake, raw, args.table, context.config, days, origin)
+        return ingest_events(lake, raw, context.config, days, origin, args.append, files).plain()
+    written = ingest_catalogue(lake, raw, args.table, context.config, days, origin, files)
     return {"written": [{**vars(one), "days": str(one.days)} for one in written]}
 
 

@@ -18,7 +18,7 @@ from etl.lake import Lake
 from etl.late import known_bots, new_refusals, not_delivered_before, with_stored
 from etl.quality.gate import gate
 from etl.quality.profiles import profile, with_reject_shares
-from etl.runs import Run
+from etl.runs import RawInput, Run
 from etl.write import Output, Written, replace_partitions
 
 
@@ -41,11 +41,13 @@ class IngestReport:
 
 
 def ingest_events(
-    lake: Lake, raw: DataFrame, config: EtlConfig, days: DateRange, source: str, append: bool = False
-) -> IngestReport:
+    lake: Lake, raw: DataFrame, config: EtlConfig, days: DateRange, source: str, append: bool = False,
+    files: RawInput | None = None,
+) -> IngestReport:  # fmt: skip
     """Write ``events`` and ``events_rejected`` of ``days`` from raw rows under our column names.
 
     Without ``append`` the input is the whole truth for these days; with it, rows join what is there by event_id.
+    ``files`` are what ``source`` holds, for the run's record.
     Raises EmptyInputError when no row lies in the range, RowBalanceError or GateError before anything is published.
     """
     typed = typed_rows(raw, config.events, days)
@@ -59,13 +61,25 @@ def ingest_events(
         read = new.count() if joins else raw.count()
         stored = lake.read(c.EVENTS, days).count() if joins else 0
         report = _balanced(counts, read, stored, days, source)
-        _publish(lake, rows, report, counts, config, source, joins)
+        inputs = {table: lake.version(table) for table in (c.EVENTS, c.EVENTS_REJECTED)} if joins else {}
+        run = Run(
+            job="ingest",
+            config_hash=digest(config),
+            definition_hash=definition_hash(c.EVENTS, config),
+            inputs=inputs,
+            source=source,
+            raw=files,
+            rows_in=report.in_range,
+            rows_rejected=sum(report.rejected.values()),
+        )
+        _publish(lake, rows, report, counts, config, run)
     return report
 
 
 def ingest_catalogue(
-    lake: Lake, raw: DataFrame, table: str, config: EtlConfig, days: DateRange, source: str
-) -> list[Written]:
+    lake: Lake, raw: DataFrame, table: str, config: EtlConfig, days: DateRange, source: str,
+    files: RawInput | None = None,
+) -> list[Written]:  # fmt: skip
     """Write a snapshot of ``items`` or ``queries``, or the ``candidates``, of ``days`` (see etl.catalogues).
 
     Raises InputError for a missing column, EmptyInputError when no row is left.
@@ -75,7 +89,7 @@ def ingest_catalogue(
         held = [row.ds for row in rows.select("ds").distinct().toLocalIterator()]
         if not held:
             raise EmptyInputError(source, str(days), raw.count())
-        run = Run(job="ingest", config_hash=digest(config), source=source)
+        run = Run(job="ingest", config_hash=digest(config), source=source, raw=files)
         # Days between that the input says nothing of keep what they have.
         return replace_partitions(lake, [Output(table, rows, span, GRAIN[table]) for span in ranges_of(held)], run)
 
@@ -106,9 +120,7 @@ def _balanced(counts: Counts, read: int, stored: int, days: DateRange, source: s
     return IngestReport(days, inside, outside, stored, kept, refused)
 
 
-def _publish(
-    lake: Lake, rows: DataFrame, report: IngestReport, counts: Counts, config: EtlConfig, source: str, joins: bool
-) -> None:
+def _publish(lake: Lake, rows: DataFrame, report: IngestReport, counts: Counts, config: EtlConfig, run: Run) -> None:
     days = report.days
     events = accepted(rows)
     refused_by_ds: dict[str, int] = {}
@@ -116,16 +128,8 @@ def _publish(
         if reason in REASONS:
             refused_by_ds[ds] = refused_by_ds.get(ds, 0) + count
     gate(c.EVENTS, with_reject_shares(profile(c.EVENTS, events, config), refused_by_ds), config)
-    run = Run(
-        job="ingest",
-        config_hash=digest(config),
-        definition_hash=definition_hash(c.EVENTS, config),
-        source=source,
-        rows_in=report.in_range,
-        rows_rejected=sum(report.rejected.values()),
-    )
     refused = rejected(rows, run.run_id)
-    if joins:
+    if c.EVENTS_REJECTED in run.inputs:
         refused = new_refusals(refused, lake.read(c.EVENTS_REJECTED, days))
     outputs = [
         Output(c.EVENTS_REJECTED, refused, days, (REASON,)),

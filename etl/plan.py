@@ -15,7 +15,7 @@ from etl.contract.dates import DateRange
 from etl.definitions import definition_hash
 from etl.errors import MissingDataError, OutdatedTableError
 from etl.lake import Lake
-from etl.runs import SUCCEEDED
+from etl.runs import SUCCEEDED, pinned_inputs
 from etl.tiles import TILE_DAYS, cover, table_of
 
 FRESH, MISSING, STALE = "fresh", "missing", "stale"
@@ -93,7 +93,7 @@ def read_history(lake: Lake, tables: Iterable[str]) -> History:
     for run in runs.orderBy("finished_at", "output_version").toLocalIterator():
         if run.output_version > newest[run.table]:
             continue
-        built = Built(run.output_version, run.definition_hash, _versions(run.inputs))
+        built = Built(run.output_version, run.definition_hash, pinned_inputs(run.inputs))
         for ds in DateRange(run.ds, run.end_ds):
             history[run.table][ds] = built
     return history
@@ -156,12 +156,3 @@ def _judge_events(ds: str, built: Built | None, config: EtlConfig) -> Step:
     if built.definition_hash != definition_hash(c.EVENTS, config):
         return Step(c.EVENTS, ds, STALE, "its definition changed: prerank ingest again")
     return Step(c.EVENTS, ds, FRESH, "ingested")
-
-
-def _versions(inputs: list[str]) -> dict[str, int]:
-    pinned = {}
-    for entry in inputs:
-        name, at, version = entry.rpartition("@")
-        if at and version.isdigit():
-            pinned[name] = int(version)
-    return pinned

@@ -3,17 +3,21 @@
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
 from pyspark.sql import DataFrame, SparkSession
 
 from etl.contract.dates import DateRange
 
-SUCCEEDED = "succeeded"
+#: ``failed`` runs wrote nothing that counts.
+SUCCEEDED, FAILED = "succeeded", "failed"
 
+_FILE = "path string, bytes bigint, modified_at timestamp"
 SCHEMA = (
     "run_id string, job string, table string, ds string, end_ds string, inputs array<string>, output_version bigint, "
     "rows_in bigint, rows_out bigint, rows_rejected bigint, definition_hash string, config_hash string, status string, "
-    "started_at timestamp, finished_at timestamp"
+    "started_at timestamp, finished_at timestamp, error string, raw struct<path string, files bigint, bytes bigint, "
+    f"modified_at timestamp, digest string, listed array<struct<{_FILE}>>>"
 )
 
 
@@ -22,9 +26,38 @@ def wall_clock() -> datetime:
     return datetime.now(UTC)
 
 
+class RawFile(NamedTuple):
+    path: str
+    bytes: int
+    modified_at: datetime
+
+
+class RawInput(NamedTuple):
+    """What a raw input held when it was read."""
+
+    path: str
+    files: int
+    bytes: int
+    modified_at: datetime
+    """Of the newest file."""
+    digest: str
+    """Of every file's name, size and time of change: equal ones listed the same files."""
+    listed: list[RawFile]
+    """The first files by name; all of them unless they are very many."""
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON."""
+        listed = [{**file._asdict(), "modified_at": file.modified_at.isoformat()} for file in self.listed]
+        return {**self._asdict(), "modified_at": self.modified_at.isoformat(), "listed": listed}
+
+
 @dataclass(frozen=True)
 class RunRecord:
-    """One row of ``runs``: one table written by one run. ``ds`` is the first day written."""
+    """One row of ``runs``: one table written by one run, or one job that failed.
+
+    ``ds`` is the first day written. A failed job has no output version, and names table and days as far as its command
+    line did.
+    """
 
     run_id: str
     job: str
@@ -32,7 +65,7 @@ class RunRecord:
     ds: str
     end_ds: str
     inputs: list[str]
-    output_version: int
+    output_version: int | None
     rows_in: int
     rows_out: int
     rows_rejected: int
@@ -41,6 +74,16 @@ class RunRecord:
     status: str
     started_at: datetime
     finished_at: datetime
+    error: str | None = None
+    """The first line of what a failed job said."""
+    raw: RawInput | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON."""
+        plain = {**vars(self), "started_at": self.started_at.isoformat(), "finished_at": self.finished_at.isoformat()}
+        if self.raw is not None:
+            plain["raw"] = self.raw.plain()
+        return plain
 
 
 @dataclass
@@ -53,19 +96,30 @@ class Run:
     inputs: dict[str, int] = field(default_factory=dict)
     source: str = ""
     """The raw input, where there is one."""
+    raw: RawInput | None = None
+    """What ``source`` held, where it is files."""
     rows_in: int = 0
     rows_rejected: int = 0
     started_at: datetime = field(default_factory=wall_clock)
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def finished(self, table: str, days: DateRange, version: int, rows: int) -> RunRecord:
+        return self._record(table, days.start, days.end, version, rows, SUCCEEDED, None)
+
+    def failed(self, table: str, days: DateRange | None, error: str) -> RunRecord:
+        start, end = ("", "") if days is None else (days.start, days.end)
+        return self._record(table, start, end, None, 0, FAILED, error)
+
+    def _record(
+        self, table: str, ds: str, end_ds: str, version: int | None, rows: int, status: str, error: str | None
+    ) -> RunRecord:
         inputs = [f"{name}@{pinned}" for name, pinned in sorted(self.inputs.items())]
         return RunRecord(
             run_id=self.run_id,
             job=self.job,
             table=table,
-            ds=days.start,
-            end_ds=days.end,
+            ds=ds,
+            end_ds=end_ds,
             inputs=inputs + ([self.source] if self.source else []),
             output_version=version,
             rows_in=self.rows_in,
@@ -73,10 +127,22 @@ class Run:
             rows_rejected=self.rows_rejected,
             definition_hash=self.definition_hash,
             config_hash=self.config_hash,
-            status=SUCCEEDED,
+            status=status,
             started_at=self.started_at,
             finished_at=wall_clock(),
+            error=error,
+            raw=self.raw,
         )
+
+
+def pinned_inputs(inputs: list[str]) -> dict[str, int]:
+    """table -> version of the inputs of a record that are tables; the others are raw inputs and directories."""
+    pinned = {}
+    for entry in inputs:
+        name, at, version = entry.rpartition("@")
+        if at and version.isdigit():
+            pinned[name] = int(version)
+    return pinned
 
 
 def runs_frame(spark: SparkSession, records: list[RunRecord]) -> DataFrame:

@@ -17,7 +17,8 @@ from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.errors import WriteVerificationError
 from etl.lake import Lake
-from etl.runs import Run, runs_frame
+from etl.operations.openlineage import emit
+from etl.runs import Run, RunRecord, runs_frame
 
 # Commits of one job at the same time; what they wait for is mostly storage.
 _WRITERS = 4
@@ -76,9 +77,14 @@ def write_chains(lake: Lake, chains: Sequence[Sequence[Output]], run: Run) -> li
 
 def record(lake: Lake, run: Run, written: Sequence[Written]) -> None:
     """Tell ``runs`` what ``run`` has written."""
-    records = [run.finished(one.table, one.days, one.version, one.rows) for one in written]
-    _commit(lake, runs_frame(lake.spark, records), c.RUNS, mode="append", options={})
+    append_records(lake, [run.finished(one.table, one.days, one.version, one.rows) for one in written])
+
+
+def append_records(lake: Lake, records: Sequence[RunRecord]) -> None:
+    """Add rows to ``runs``, and send them on where OpenLineage is configured."""
+    _commit(lake, runs_frame(lake.spark, list(records)), c.RUNS, mode="append", options={})
     lake.refresh(c.RUNS)
+    emit(records, lake.root)
 
 
 def _replace(lake: Lake, output: Output, run: Run) -> Written:

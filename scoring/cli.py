@@ -1,11 +1,13 @@
 """The verbs of scoring, and how every verb's result looks in a terminal."""
 
 import argparse
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etl.cli import add_days, day_of
+from etl.operations.text import lineage_text, run_rows
 from scoring import registry_cli
 from scoring.candidates import cli as candidates_cli
 from scoring.serving import cli as serving_cli
@@ -96,15 +98,14 @@ def render(verb: str, result: dict[str, Any]) -> str:
     if verb in ("evaluate", "demo"):
         return "\n".join(_evaluation_lines(verb, result))
     if verb == "ablate":
-        return "\n".join(_ablation_lines(result))
-    if verb == "promote":
-        return registry_cli.promote_text(result)
+        return "
+".join(_ablation_lines(result))
+    if verb in _TEXTS:
+        return _TEXTS[verb](result)
     if verb == "score" and "parts" in result:
         from scoring.explain_text import explain_text
 
         return explain_text(result)
-    if verb == "models":
-        return registry_cli.models_text(result)
     if verb == "check" and "auc" in result:
         return "\n".join(_leak_lines(result))
     for key in ("steps", "built", "values", "written"):
@@ -113,6 +114,20 @@ def render(verb: str, result: dict[str, Any]) -> str:
     if verb == "export" and "drift" in result:
         result = result | {"drift": _worst(result["drift"])}
     return lines_of(result)
+
+
+def _runs_text(result: dict[str, Any]) -> str:
+    from scoring.terminal import table_of
+
+    return table_of(run_rows(result["runs"]), empty="no run is recorded")
+
+
+_TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "promote": registry_cli.promote_text,
+    "models": registry_cli.models_text,
+    "runs": _runs_text,
+    "lineage": lineage_text,
+}
 
 
 def _worst(drift: dict[str, float]) -> dict[str, str]:

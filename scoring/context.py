@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from etl.contract.settings import Loaded
+from etl.contract.settings import Loaded, digest
 from scoring.config import PrerankConfig
 
 if TYPE_CHECKING:
+    import argparse
+    from datetime import datetime
+
     from pyspark.sql import SparkSession
     from rich.console import Console
 
@@ -22,6 +25,8 @@ class Context:
     """Implements what etl.cli.Context and models.cli.Context ask for."""
 
     loaded: Loaded[PrerankConfig]
+    started_at: "datetime | None" = None
+    """When Spark was asked for; None before."""
 
     @property
     def config(self) -> PrerankConfig:
@@ -35,8 +40,10 @@ class Context:
 
     @cached_property
     def spark(self) -> "SparkSession":
+        from etl.runs import wall_clock
         from etl.session import spark_session
 
+        self.started_at = wall_clock()
         with self.stderr.status("starting Spark"):
             return spark_session(self.config.spark)
 
@@ -44,6 +51,17 @@ class Context:
         from etl.lake import Lake
 
         return Lake(self.spark, self.config.lake.root)
+
+    def record_failure(self, args: "argparse.Namespace", error: Exception) -> None:
+        """Leave a row in ``runs`` for a job that got as far as Spark; a note on stderr where that fails too."""
+        if self.started_at is None or "spark" not in self.__dict__ or getattr(args, "explain", None):
+            return
+        from etl.operations.failures import JOBS, first_line, record_failure
+
+        if args.verb in JOBS:
+            second = record_failure(self.lake(), args, digest(self.config), self.started_at, error)
+            if second is not None:
+                self.log(f"prerank: the failure could not be recorded in 'runs': {first_line(second)}")
 
     def log(self, message: str) -> None:
         self.stderr.print(message, markup=False, soft_wrap=True)

@@ -67,7 +67,11 @@ def run(argv: Sequence[str]) -> int:
     """Parse, run one verb, print its result; returns the exit code."""
     args = parse(argv)
     context = Context(load(PrerankConfig, args.config, os.environ, args.set))
-    result = args.run(args, context)
+    try:
+        result = args.run(args, context)
+    except Exception as error:
+        context.record_failure(args, error)
+        raise
     if result is None:  # another process of the same run speaks for it
         return 0
     if args.json:

@@ -58,7 +58,8 @@ class RunFacts:
     rows_rejected: int
     seconds: float
     """Since the run began, so a run's last table tells how long it took."""
-    version: int
+    version: int | None
+    """None for a job that failed."""
     inputs: tuple[str, ...]
 
 

@@ -13,6 +13,7 @@ ITEM_VECTORS = "item_vectors"
 SCORES = "scores"
 MODELS = "models"
 RUNS = "runs"
+MONITORING = "monitoring"
 
 IMPRESSION = "impression"
 

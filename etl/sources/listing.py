@@ -4,18 +4,23 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
+from etl.contract.settings import digest
+from etl.runs import RawFile, RawInput
 from etl.sources.errors import InputError
 
 #: What a call into Spark's JVM raises.
 JVM_ERRORS = (PySparkException, Py4JJavaError)
 
 _GLOB = "{}[]*?\\"
+# In a run's record; the digest is of all.
+_MOST_LISTED = 1000
 
 
 @dataclass(frozen=True)
@@ -26,11 +31,24 @@ class Listing:
     files: tuple[str, ...]
 
 
+class Found(NamedTuple):
+    path: str
+    bytes: int
+    modified_ms: int
+    """Since 1970, UTC."""
+
+
 def list_files(spark: SparkSession, path: str | None) -> Listing:
     """Every file at ``path`` that is not empty and not hidden (``_`` or ``.`` in front), in all folders below.
 
     Raises InputError if there is none, or the path cannot be listed.
     """
+    base, found = files_at(spark, path)
+    return Listing(base, tuple(file.path for file in found))
+
+
+def files_at(spark: SparkSession, path: str | None) -> tuple[str, list[Found]]:
+    """As list_files: the folder below which folder names become columns, and the files with size and time of change."""
     if not path:
         raise InputError("--input", "no path given", "name a file, a folder or a glob")
     try:
@@ -41,17 +59,26 @@ def list_files(spark: SparkSession, path: str | None) -> Listing:
         ) from error
     if found is None:
         raise InputError(path, "no such file or folder", "check the path; a glob must match at least one file")
-    if any("/_delta_log/" in name for name, _ in found):
+    if any("/_delta_log/" in file.path for file in found):
         raise InputError(
             path, "is a Delta table, whose files may hold deleted rows", "write its current rows as Parquet"
         )
-    visible = [(name, size) for name, size in sorted(found) if not _hidden(name.removeprefix(base))]
+    visible = [file for file in sorted(found) if not _hidden(file.path.removeprefix(base))]
     if not visible:
         raise InputError(path, "holds no files", "check the path; names that begin with _ or . are not read")
-    files = tuple(name for name, size in visible if size > 0)
+    files = [file for file in visible if file.bytes > 0]
     if not files:
-        raise InputError(path, f"every file is empty (0 bytes), {visible[0][0]} for one", "write the log again")
-    return Listing(base, files)
+        raise InputError(path, f"every file is empty (0 bytes), {visible[0].path} for one", "write the log again")
+    return base, files
+
+
+def raw_input(spark: SparkSession, path: str) -> RawInput:
+    """What ``path`` holds now, for the record of a run that reads it. Raises InputError as list_files does."""
+    _, found = files_at(spark, path)
+    files = [RawFile(file.path, file.bytes, datetime.fromtimestamp(file.modified_ms / 1000, UTC)) for file in found]
+    newest = max(file.modified_at for file in files)
+    size = sum(file.bytes for file in files)
+    return RawInput(path, len(files), size, newest, digest([list(file) for file in found]), files[:_MOST_LISTED])
 
 
 def head(spark: SparkSession, file: str, size: int = 65536) -> str:
@@ -112,7 +139,7 @@ def first_line(error: Exception) -> str:
     return text.strip().split("\n", 1)[0][:300]
 
 
-def _list(spark: SparkSession, path: str) -> tuple[str, list[tuple[str, int]] | None]:
+def _list(spark: SparkSession, path: str) -> tuple[str, list[Found] | None]:
     jvm: Any = spark._jvm
     hadoop_path = jvm.org.apache.hadoop.fs.Path(path)
     file_system = hadoop_path.getFileSystem(_hadoop_conf(spark))
@@ -125,19 +152,22 @@ def _list(spark: SparkSession, path: str) -> tuple[str, list[tuple[str, int]] | 
         base = _before_glob(str(full.toString()))
     if not roots:
         return base, None
-    found: list[tuple[str, int]] = []
+    found: list[Found] = []
     for root in roots:
         if root.isDirectory():
             found += _walk(file_system.listFiles(root.getPath(), True))
         else:
-            found.append((str(root.getPath().toString()), int(root.getLen())))
+            found.append(_found(root))
     return base, found
 
 
-def _walk(files: Any) -> Iterator[tuple[str, int]]:
+def _walk(files: Any) -> Iterator[Found]:
     while files.hasNext():
-        status = files.next()
-        yield str(status.getPath().toString()), int(status.getLen())
+        yield _found(files.next())
+
+
+def _found(status: Any) -> Found:
+    return Found(str(status.getPath().toString()), int(status.getLen()), int(status.getModificationTime()))
 
 
 def _hidden(relative: str) -> bool:

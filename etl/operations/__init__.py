@@ -1,0 +1,1 @@
+"""Knowing what happened, and keeping the lake in shape: the audit trail, monitoring, maintenance."""
