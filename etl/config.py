@@ -5,7 +5,8 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from etl.contract.columns import IMPRESSION
+from etl.contract.columns import EVENTS, IMPRESSION, INTERACTIONS_DAILY, QUERIES_DAILY
+from etl.operations.config import MaintainConfig, MonitorConfig
 
 #: Families of columns of ``interactions``.
 FAMILIES = ("cnt", "share", "rate", "decay", "users", "coec", "fresh")
@@ -218,6 +219,8 @@ class EtlConfig:
     items: ItemsConfig = ItemsConfig()
     heads: tuple[HeadConfig, ...] = (HeadConfig("engagement", ("click", "long_click", "save", "purchase"), 20.0),)
     export: ExportConfig = ExportConfig()
+    monitor: MonitorConfig = field(default_factory=MonitorConfig)
+    maintain: MaintainConfig = field(default_factory=MaintainConfig)
     spark: SparkConfig = SparkConfig()
 
     def __post_init__(self) -> None:
@@ -230,6 +233,20 @@ class EtlConfig:
         for head in self.heads:
             self._check_actions(f"head '{head.name}'", {*head.actions, *head.veto})
         self._check_actions("export.row_weights", self.export.row_weights)
+        self._check_retention()
+
+    def _check_retention(self) -> None:
+        """What the tables of a new day are made from must not be dropped before."""
+        windows = self.interactions.longest_days + self.interactions.lag_days + 1
+        histories = self.export.history_days + 1
+        least = {EVENTS: max(windows, histories), INTERACTIONS_DAILY: windows, QUERIES_DAILY: windows}
+        for table, days in least.items():
+            kept = self.maintain.retention_days.get(table)
+            if kept is not None and kept < days:
+                raise ValueError(
+                    f"maintain.retention_days keeps {kept} days of {table}, but windows and histories of a new day "
+                    f"reach back {days}"
+                )
 
     def _check_actions(self, user: str, actions: Collection[str]) -> None:
         unknown = sorted(set(actions) - set(self.events.actions))

@@ -2,6 +2,7 @@
 
 import os
 import re
+from datetime import UTC, datetime
 
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
@@ -59,6 +60,22 @@ class Lake:
     def refresh(self, table: str) -> None:
         """Forget the pin: the next read sees what has been committed since."""
         self.pinned.pop(table, None)
+
+
+def data_files(lake: Lake, table: str, version: int) -> list[str]:
+    """The URIs of the files of one version."""
+    return lake.spark.read.format("delta").option("versionAsOf", version).load(lake.path(table)).inputFiles()
+
+
+def committed_at(spark: SparkSession, path: str, version: int) -> datetime | None:
+    """When a version was committed, as Delta has it; None where its log entry is gone."""
+    jvm = spark._jvm
+    assert jvm is not None
+    entry = jvm.org.apache.hadoop.fs.Path(f"{path}/_delta_log/{version:020d}.json")
+    file_system = entry.getFileSystem(spark._jsparkSession.sessionState().newHadoopConf())
+    if not file_system.exists(entry):
+        return None
+    return datetime.fromtimestamp(file_system.getFileStatus(entry).getModificationTime() / 1000, UTC)
 
 
 def absolute(path: str) -> str:

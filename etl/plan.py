@@ -15,7 +15,7 @@ from etl.contract.dates import DateRange
 from etl.definitions import definition_hash
 from etl.errors import MissingDataError, OutdatedTableError
 from etl.lake import Lake
-from etl.runs import SUCCEEDED, pinned_inputs
+from etl.runs import DROPPED, SUCCEEDED, pinned_inputs
 from etl.tiles import TILE_DAYS, cover, table_of
 
 FRESH, MISSING, STALE = "fresh", "missing", "stale"
@@ -85,7 +85,7 @@ def read_history(lake: Lake, tables: Iterable[str]) -> History:
     if not lake.exists(c.RUNS):
         return history
     lake.refresh(c.RUNS)
-    runs = lake.read(c.RUNS).where(F.col("table").isin(*history) & (F.col("status") == SUCCEEDED))
+    runs = lake.read(c.RUNS).where(F.col("table").isin(*history) & F.col("status").isin(SUCCEEDED, DROPPED))
     # A table that was deleted, or made anew, does not hold what older records say of it.
     newest = {table: lake.version(table) if lake.exists(table) else -1 for table in history}
     if c.INTERACTIONS_DAILY in newest and not lake.exists(table_of(1)):
@@ -96,6 +96,8 @@ def read_history(lake: Lake, tables: Iterable[str]) -> History:
         built = Built(run.output_version, run.definition_hash, pinned_inputs(run.inputs))
         for ds in DateRange(run.ds, run.end_ds):
             history[run.table][ds] = built
+            if run.status == DROPPED:
+                del history[run.table][ds]
     return history
 
 

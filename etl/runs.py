@@ -9,8 +9,9 @@ from pyspark.sql import DataFrame, SparkSession
 
 from etl.contract.dates import DateRange
 
-#: ``failed`` runs wrote nothing that counts.
-SUCCEEDED, FAILED = "succeeded", "failed"
+#: ``failed`` runs wrote nothing that counts; ``dropped`` days were taken away by retention and count as never written;
+#: ``optimized`` ones hold the same rows in other files.
+SUCCEEDED, FAILED, DROPPED, OPTIMIZED = "succeeded", "failed", "dropped", "optimized"
 
 _FILE = "path string, bytes bigint, modified_at timestamp"
 SCHEMA = (
@@ -22,7 +23,7 @@ SCHEMA = (
 
 
 def wall_clock() -> datetime:
-    """The time of day for run records; no value in any other table depends on it."""
+    """The time of day for run records and the age of files; no value in any other table depends on it."""
     return datetime.now(UTC)
 
 
@@ -98,13 +99,15 @@ class Run:
     """The raw input, where there is one."""
     raw: RawInput | None = None
     """What ``source`` held, where it is files."""
+    outcome: str = SUCCEEDED
+    """The status of what it finishes."""
     rows_in: int = 0
     rows_rejected: int = 0
     started_at: datetime = field(default_factory=wall_clock)
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def finished(self, table: str, days: DateRange, version: int, rows: int) -> RunRecord:
-        return self._record(table, days.start, days.end, version, rows, SUCCEEDED, None)
+        return self._record(table, days.start, days.end, version, rows, self.outcome, None)
 
     def failed(self, table: str, days: DateRange | None, error: str) -> RunRecord:
         start, end = ("", "") if days is None else (days.start, days.end)

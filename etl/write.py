@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
 
@@ -22,6 +23,8 @@ from etl.runs import Run, RunRecord, runs_frame
 
 # Commits of one job at the same time; what they wait for is mostly storage.
 _WRITERS = 4
+_INVENTORY = "prerank_vacuum_inventory"
+_LOG_RETENTION = "delta.logRetentionDuration"
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,51 @@ def append_records(lake: Lake, records: Sequence[RunRecord]) -> None:
     _commit(lake, runs_frame(lake.spark, list(records)), c.RUNS, mode="append", options={})
     lake.refresh(c.RUNS)
     emit(records, lake.root)
+
+
+def optimize(lake: Lake, table: str, days: Sequence[DateRange], by: str | None) -> None:
+    """Rewrite the files of ``days`` into fewer, ordered by the column ``by``; without one, small files become one.
+
+    The rows stay the same.
+    """
+    for span in days:
+        builder = DeltaTable.forPath(lake.spark, lake.path(table)).optimize()
+        builder = builder.where(f"ds >= '{span.start}' AND ds <= '{span.end}'")
+        builder.executeZOrderBy(by) if by else builder.executeCompaction()
+    lake.refresh(table)
+
+
+def vacuum(lake: Lake, table: str, inventory: DataFrame, hours: int, dry_run: bool) -> list[str]:
+    """Remove those files of ``inventory`` that no version of the last ``hours`` needs; returns which these are.
+
+    ``inventory`` is (path, length, isDir, modificationTime), as Delta has it. ``dry_run`` only returns.
+    """
+    inventory.createOrReplaceTempView(_INVENTORY)
+    command = f"VACUUM {_named(lake, table)} USING INVENTORY {_INVENTORY} RETAIN {hours:d} HOURS"
+    going = [row.path for row in lake.spark.sql(f"{command} DRY RUN").toLocalIterator()]
+    if going and not dry_run:
+        lake.spark.sql(command)
+        lake.refresh(table)
+    lake.spark.catalog.dropTempView(_INVENTORY)
+    return going
+
+
+def keep_log(lake: Lake, table: str, days: int) -> None:
+    """Have Delta keep a table's log entries for ``days`` at least: without them a version cannot be read.
+
+    A retention that is set already only grows, and in large steps, for each is a commit.
+    """
+    [row] = DeltaTable.forPath(lake.spark, lake.path(table)).detail().select("properties").toLocalIterator()
+    held = row.properties.get(_LOG_RETENTION)
+    if held is None or ((known := re.fullmatch(r"interval (\d+) days", held)) and int(known[1]) < days):
+        value = f"interval {2 * days:d} days"
+        lake.spark.sql(f"ALTER TABLE {_named(lake, table)} SET TBLPROPERTIES ('{_LOG_RETENTION}' = '{value}')")
+        lake.refresh(table)
+
+
+def _named(lake: Lake, table: str) -> str:
+    """A table by its path in SQL; the path is quoted, whatever it holds."""
+    return "delta.`{}`".format(lake.path(table).replace("`", "``"))
 
 
 def _replace(lake: Lake, output: Output, run: Run) -> Written:

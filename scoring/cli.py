@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etl.cli import add_days, day_of
-from etl.operations.text import lineage_text, run_rows
+from etl.operations.text import figure_rows, lineage_text, run_rows, upkeep_rows
 from scoring import registry_cli
 from scoring.candidates import cli as candidates_cli
 from scoring.serving import cli as serving_cli
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 DEMO_SOURCES = ("simulate", "complete-journey")
 _SHOWN_DRIFTS = 10
+_SHOWN_DAYS = 8
 
 
 def add_verbs(subparsers: Any) -> None:
@@ -122,11 +123,31 @@ def _runs_text(result: dict[str, Any]) -> str:
     return table_of(run_rows(result["runs"]), empty="no run is recorded")
 
 
+def _monitor_text(result: dict[str, Any]) -> str:
+    from scoring.terminal import lines_of
+
+    # Days side by side: there are more figures than days.
+    days = figure_rows(result["figures"])
+    names = dict.fromkeys(name for day in days for name in day if name != "ds")
+    rows = [{"figure": name, **{day["ds"]: day.get(name, "-") for day in days[-_SHOWN_DAYS:]}} for name in names]
+    return lines_of({"days": result["days"], "figures": rows, "warnings": result["warnings"] or "none"})
+
+
+def _maintain_text(result: dict[str, Any]) -> str:
+    from scoring.terminal import lines_of
+
+    mode = "a dry run: nothing was changed" if result["dry_run"] else "done"
+    lines = {"maintain": mode, "tables": upkeep_rows(result["tables"])}
+    return lines_of(lines | ({"folders that are not there": result["missing"]} if result["missing"] else {}))
+
+
 _TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "promote": registry_cli.promote_text,
     "models": registry_cli.models_text,
     "runs": _runs_text,
     "lineage": lineage_text,
+    "monitor": _monitor_text,
+    "maintain": _maintain_text,
 }
 
 

@@ -18,6 +18,7 @@ from scoring.ladder import ladder_parts
 from scoring.pareto import quality_against_cost
 from scoring.plots import Interval
 from scoring.report_content import ReportContent, RunFacts, collect
+from scoring.report_monitoring import monitoring_figures
 from scoring.report_words import EXPLAINED, MISSING, bounds, headline, summary
 from scoring.svg import Style, model_styles
 
@@ -180,6 +181,7 @@ def _lake_parts(content: ReportContent) -> dict[str, Any]:
     jobs = seconds_by_job(content.runs)
     refused = sum((content.rejected or {}).values())
     return {
+        "monitoring_plots": [_figure(*figure) for figure in monitoring_figures(content.monitoring)],
         "run_plots": [_figure("runs", "Seconds by job", plots.run_times, jobs)] if jobs else [],
         "rejected_table": [
             (reason, rows, f"{100 * rows / refused:.1f} %") for reason, rows in (content.rejected or {}).items()

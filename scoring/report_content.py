@@ -12,14 +12,17 @@ from typing import Any
 from pyspark.sql import functions as F
 
 from etl.contract import columns as c
+from etl.contract.dates import shift_ds
 from etl.contract.errors import PrerankError
 from etl.lake import Lake
+from etl.operations.figures import Figure
 from models.cli import ABLATION, BM25, EVALUATION
 from models.fusion import LinearFusionRanker
 from models.model_dir import CARD, load
 from scoring.config import PrerankConfig
 
 MOST_RUNS = 200
+MOST_DAYS = 90
 TABLES = (
     c.EVENTS, c.EVENTS_REJECTED, c.INTERACTIONS_DAILY, c.QUERIES_DAILY, c.INTERACTIONS, c.ITEMS, c.QUERIES,
     c.CANDIDATES, c.SCORES,
@@ -86,6 +89,8 @@ class ReportContent:
     tables: tuple[TableFacts, ...] = ()
     rejected: dict[str, int] | None = None
     """Refused rows by reason; None without the table."""
+    monitoring: tuple[Figure, ...] = ()
+    """Of the newest MOST_DAYS monitored days, in the order of days."""
     problems: tuple[str, ...] = ()
 
 
@@ -104,6 +109,7 @@ def collect(lake: Lake, config: PrerankConfig) -> ReportContent:
         runs=_runs(lake),
         tables=tuple(_table(lake, table) for table in TABLES if lake.exists(table)),
         rejected=_rejected(lake),
+        monitoring=_monitoring(lake),
         problems=(*problems, *damaged, *more),
     )
 
@@ -196,3 +202,12 @@ def _rejected(lake: Lake) -> dict[str, int] | None:
         return None
     counts = lake.read(c.EVENTS_REJECTED).groupBy("reason").count().orderBy(F.desc("count"), "reason")
     return {row["reason"]: row["count"] for row in counts.toLocalIterator()}
+
+
+def _monitoring(lake: Lake) -> tuple[Figure, ...]:
+    days = lake.days_of(c.MONITORING)
+    if not days:
+        return ()
+    recent = lake.read(c.MONITORING).where(F.col("ds") > shift_ds(days[-1], -MOST_DAYS))
+    rows = recent.orderBy("ds", "metric", "part").toLocalIterator()
+    return tuple(Figure(row.ds, row.metric, row.part, row.value) for row in rows)

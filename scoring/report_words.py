@@ -32,6 +32,7 @@ MISSING = {
     "tables": "The lake has no table yet. Begin with: prerank ingest --source parquet --input PATH "
     "--start-ds A --end-ds B",
     "rejected": "No table of refused rows yet: it comes with prerank ingest.",
+    "monitoring": "No day is monitored yet. Begin with: prerank monitor --ds D",
     "runs": "No run is recorded yet. Every prerank ingest, interactions and score records one.",
 }
 

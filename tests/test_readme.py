@@ -27,7 +27,7 @@ def test_every_verb_but_the_demo_is_shown():
     assert shown == {
         "simulate", "ingest", "interactions", "check", "plan", "backfill", "export", "train", "evaluate", "ablate",
         "score", "report", "show-config", "forget", "promote", "models", "candidates", "export-serving", "embed",
-        "runs", "lineage",
+        "runs", "lineage", "monitor", "maintain",
     }  # fmt: skip
 
 

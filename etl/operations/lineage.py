@@ -20,7 +20,7 @@ from etl.operations.audit import records_of, runs_table
 from etl.operations.errors import UnknownRunError
 from etl.operations.reach import SNAPSHOTS, days_behind
 from etl.operations.references import reference_of
-from etl.runs import SUCCEEDED, RunRecord, pinned_inputs
+from etl.runs import DROPPED, SUCCEEDED, RunRecord, pinned_inputs
 
 Node = dict[str, Any]
 
@@ -53,7 +53,7 @@ class _Lineage:
     def writes_of(self, table: str) -> list[RunRecord]:
         """Successful writes of a table, the oldest first; read when first asked for."""
         if table not in self.written:
-            runs = runs_table(self.lake).where((F.col("table") == table) & (F.col("status") == SUCCEEDED))
+            runs = runs_table(self.lake).where((F.col("table") == table) & (F.col("status").isin(SUCCEEDED, DROPPED)))
             self.written[table] = list(records_of(runs.orderBy("finished_at", "output_version")))
         return self.written[table]
 
@@ -119,6 +119,9 @@ def last_writers(
         if record.end_ds < days.start or record.ds > days.end:
             continue
         met = DateRange(max(record.ds, days.start), min(record.end_ds, days.end))
+        if record.status == DROPPED:
+            last = {key: earlier for key, earlier in last.items() if key[0] not in met}
+            continue
         part = record.definition_hash if record.table in _BY_DEFINITION else ""
         last |= {(ds, part): record for ds in met}
     if snapshots and last:

@@ -1,13 +1,20 @@
-"""Which versions of which tables a finished directory was made from: an export, a model, or files for serving."""
+"""Which versions of which tables are referred to: by exports, models and files for serving, and by recent runs."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pyspark.sql import functions as F
+
+from etl.contract import columns as c
 from etl.contract.manifest import FILE as MANIFEST
+from etl.lake import Lake
+from etl.operations.audit import runs_table
 from etl.operations.errors import DamagedReferenceError
+from etl.runs import pinned_inputs
 
 #: Describes a model; its key ``data`` says what it was trained on.
 CARD = "model.json"
@@ -43,6 +50,52 @@ def references_below(directory: Path) -> Iterator[Reference]:
         found = _read(path)
         if found is not None:
             yield found
+
+
+@dataclass
+class Needed:
+    """Versions that have to stay readable, and who says so."""
+
+    by_table: dict[str, dict[int, list[str]]] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    """Registered models and exports whose folders are not there: what they were made from is not known."""
+
+    def add(self, reference: Reference) -> None:
+        for table, version in reference.versions.items():
+            who = self.by_table.setdefault(table, {}).setdefault(version, [])
+            if (name := f"{reference.kind} {reference.path}") not in who:
+                who.append(name)
+
+
+def needed_versions(lake: Lake, folders: Iterable[Path], since: datetime) -> Needed:
+    """What folders, registered models and runs that ended after ``since`` refer to.
+
+    Raises DamagedReferenceError, as references_below does.
+    """
+    needed = Needed()
+    for folder in folders:
+        for reference in references_below(folder):
+            needed.add(reference)
+    for place in _registered(lake):
+        found = reference_of(Path(place))
+        if found is None:
+            needed.missing.append(place)
+        else:
+            needed.add(found)
+    if lake.exists(c.RUNS):
+        recent = runs_table(lake).where(F.col("finished_at") >= F.lit(since)).select("job", "inputs").distinct()
+        for row in recent.toLocalIterator():
+            needed.add(Reference(row.job, "run", pinned_inputs(row.inputs)))
+    return needed
+
+
+def _registered(lake: Lake) -> list[str]:
+    """Folders of model versions, and of the exports that they were judged on."""
+    if not lake.exists(c.MODELS):
+        return []
+    lake.refresh(c.MODELS)
+    rows = lake.read(c.MODELS).select("path", "data").distinct().toLocalIterator()
+    return sorted({place for row in rows for place in (row.path, row.data) if place})
 
 
 def _read(path: Path) -> Reference | None:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from etl.operations.config import PSI
+
 _SHOWN_FILES = 3
 
 
@@ -22,6 +24,34 @@ def run_rows(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "error": run["error"] or "",
         }
         for run in runs
+    ]
+
+
+def figure_rows(figures: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row per day, figures as columns; of PSI the largest only, as there is one per feature."""
+    days: dict[str, dict[str, Any]] = {}
+    for one in figures:
+        row = days.setdefault(one["ds"], {"ds": one["ds"]})
+        if one["metric"] != PSI:
+            row[f"{one['metric']}.{one['part']}".rstrip(".")] = one["value"]
+        elif one["value"] >= row.get("largest psi", 0.0):
+            row["largest psi"], row["of"] = one["value"], one["part"]
+    return list(days.values())
+
+
+def upkeep_rows(tables: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row per table, with the versions that are kept and the first that needs each."""
+    return [
+        {
+            "table": one["table"],
+            "days dropped": one["dropped"] or "-",
+            "days clustered": ", ".join(one["optimized"]) or "-",
+            "files removed": one["removed_files"],
+            "bytes": one["removed_bytes"],
+            "versions kept": ", ".join(f"{version} ({who[0]})" for version, who in one["kept_versions"].items()) or "-",
+            "lost before": ", ".join(map(str, one["lost_versions"])) or "-",
+        }
+        for one in tables
     ]
 
 

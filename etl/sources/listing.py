@@ -139,6 +139,13 @@ def first_line(error: Exception) -> str:
     return text.strip().split("\n", 1)[0][:300]
 
 
+def files_below(spark: SparkSession, folder: str) -> list[Found]:
+    """Every file in all folders below, hidden ones too."""
+    jvm: Any = spark._jvm
+    path = jvm.org.apache.hadoop.fs.Path(folder)
+    return list(_walk(path.getFileSystem(_hadoop_conf(spark)).listFiles(path, True)))
+
+
 def _list(spark: SparkSession, path: str) -> tuple[str, list[Found] | None]:
     jvm: Any = spark._jvm
     hadoop_path = jvm.org.apache.hadoop.fs.Path(path)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from etl.operations.figures import Figure
 from scoring.report_content import ModelFacts, ReportContent, RunFacts, TableFacts
 
 HOSTILE = "<script>alert(1)</script>$x^2$ {{ 7 * 7 }} \"'&"
@@ -114,5 +115,18 @@ def content(**changes: Any) -> ReportContent:
         ),
         tables=(TableFacts("events", 28, "2026-03-01", "2026-03-28", 787655),),
         rejected={"duplicate": 9001, "bot": 3000, "bad_timestamp": 344},
+        monitoring=monitored(),
     )
     return replace(full, **changes)
+
+
+def monitored() -> tuple[Figure, ...]:
+    """Twelve days, one of them without figures."""
+    days = [f"2026-03-{day:02d}" for day in range(1, 14) if day != 5]
+    found = []
+    for place, ds in enumerate(days):
+        found += [Figure(ds, "rows", table, 1000.0 + 50 * place) for table in ("events", "interactions", HOSTILE)]
+        found += [Figure(ds, "coverage", part, 0.9 - 0.02 * place) for part in ("head", "impressions", "tail", "torso")]
+        found += [Figure(ds, "reject_share", "", 0.01), Figure(ds, "days_behind", "events", place % 2)]
+        found += [Figure(ds, "psi", f"all__feature_{number}", 0.01 * number * place) for number in range(9)]
+    return tuple(found)

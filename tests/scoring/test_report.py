@@ -29,7 +29,18 @@ from scoring.report_content import (
 )
 from scoring.report_words import MISSING, headline, summary
 from tests.models.export_fixture import World, manifest
-from tests.scoring.report_fixture import HOSTILE, UNKNOWN, ablation, bins, content, entry, evaluation, run, trained
+from tests.scoring.report_fixture import (
+    HOSTILE,
+    UNKNOWN,
+    ablation,
+    bins,
+    content,
+    entry,
+    evaluation,
+    monitored,
+    run,
+    trained,
+)
 
 
 class _Tags(HTMLParser):
@@ -83,6 +94,16 @@ def test_page_refers_to_nothing_outside_itself(page: str) -> None:
     assert {link[1:] for link in tags.links} <= {*tags.ids}
 
 
+def test_monitored_figures_are_drawn_over_time_and_the_features_that_moved_most(page: str) -> None:
+    for title in ("Rows by table", "Share with interactions", "Share of refused rows", "PSI against the baseline day"):
+        assert page.count(f"<figcaption>{title}</figcaption>") == 1
+    drawn = [number for number in range(9) if f"all__feature_{number}" in page]
+    assert drawn == [3, 4, 5, 6, 7, 8]
+    one_day = tuple(figure for figure in monitored() if figure.ds == "2026-03-01")
+    assert "Days behind" in render(content(monitoring=one_day))
+    assert MISSING["monitoring"] in render(content(monitoring=()))
+
+
 def test_ids_are_unique_across_all_plots(page: str) -> None:
     ids = parsed(page).ids
     assert len(ids) == len({*ids})
@@ -112,7 +133,7 @@ def test_numbers_of_the_content_appear(page: str) -> None:
 
 
 def test_every_plot_is_there(page: str) -> None:
-    assert parsed(page).seen.count("svg") == 11
+    assert parsed(page).seen.count("svg") == 16
 
 
 def test_the_ladder_is_drawn_where_there_is_one(page: str) -> None:
