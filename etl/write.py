@@ -6,8 +6,9 @@ counted after the commit, and recorded in ``runs``.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from delta.tables import DeltaTable
@@ -103,18 +104,31 @@ def optimize(lake: Lake, table: str, days: Sequence[DateRange], by: str | None) 
 
 
 def vacuum(lake: Lake, table: str, inventory: DataFrame, hours: int, dry_run: bool) -> list[str]:
-    """Remove those files of ``inventory`` that no version of the last ``hours`` needs; returns which these are.
+    """Remove those files of ``inventory`` that no version of the last ``hours`` needs.
 
-    ``inventory`` is (path, length, isDir, modificationTime), as Delta has it. ``dry_run`` only returns.
+    ``inventory`` is (path, length, isDir, modificationTime), as Delta has it. ``dry_run`` removes nothing and returns
+    the paths of what would go, of which Delta names a thousand.
     """
     inventory.createOrReplaceTempView(_INVENTORY)
-    command = f"VACUUM {_named(lake, table)} USING INVENTORY {_INVENTORY} RETAIN {hours:d} HOURS"
-    going = [row.path for row in lake.spark.sql(f"{command} DRY RUN").toLocalIterator()]
-    if going and not dry_run:
-        lake.spark.sql(command)
-        lake.refresh(table)
+    command = f"VACUUM {_named(lake, table)} USING INVENTORY (SELECT * FROM {_INVENTORY}) RETAIN {hours:d} HOURS"
+    with _quiet(lake):
+        done = lake.spark.sql(f"{command} DRY RUN" if dry_run else command)
+        going = [row.path for row in done.toLocalIterator()] if dry_run else []
     lake.spark.catalog.dropTempView(_INVENTORY)
+    lake.refresh(table)
     return going
+
+
+@contextmanager
+def _quiet(lake: Lake) -> Iterator[None]:
+    """Within: what Scala code prints, as VACUUM does, goes to stderr. Stdout belongs to results."""
+    console = getattr(getattr(lake.spark._jvm, "scala.Console$"), "MODULE$")
+    before = console.out()
+    console.setOutDirect(console.err())
+    try:
+        yield
+    finally:
+        console.setOutDirect(before)
 
 
 def keep_log(lake: Lake, table: str, days: int) -> None:

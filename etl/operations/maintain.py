@@ -49,6 +49,7 @@ class Upkeep:
     dropped: DateRange | None = None
     optimized: list[DateRange] = field(default_factory=list)
     removed_files: int = 0
+    """In a dry run at most 1000: Delta names no more."""
     removed_bytes: int = 0
     kept_versions: dict[int, list[str]] = field(default_factory=dict)
     """Versions whose files stay beside the newest, and who needs each."""
@@ -141,11 +142,14 @@ def _is_day(ds: str) -> bool:
 def _vacuum(lake: Lake, config: EtlConfig, upkeep: Upkeep, keep: set[str], dry_run: bool) -> None:
     hours = 24 * config.maintain.vacuum_days
     before = (wall_clock() - timedelta(hours=hours)).timestamp() * 1000
-    listed = files_below(lake.spark, lake.path(upkeep.table))
+    folder = lake.path(upkeep.table)
+    listed = files_below(lake.spark, folder)
     old = [file for file in listed if file.modified_ms < before and _is_data(file) and _name(file.path) not in keep]
     if not old:
         return
     going = set(map(_name, vacuum(lake, upkeep.table, _inventory(lake, old), hours, dry_run)))
+    if not dry_run:
+        going = {_name(file.path) for file in old} - {_name(file.path) for file in files_below(lake.spark, folder)}
     removed = [file for file in old if _name(file.path) in going]
     upkeep.removed_files, upkeep.removed_bytes = len(removed), sum(file.bytes for file in removed)
 
