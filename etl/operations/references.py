@@ -84,8 +84,10 @@ def needed_versions(lake: Lake, folders: Iterable[Path], since: datetime) -> Nee
             needed.add(found)
     if lake.exists(c.RUNS):
         recent = runs_table(lake).where(F.col("finished_at") >= F.lit(since)).select("job", "inputs").distinct()
-        for row in recent.toLocalIterator():
-            needed.add(Reference(row.job, "run", pinned_inputs(row.inputs)))
+        for row in recent.orderBy("job").toLocalIterator():
+            # What a run read of other runs is no data.
+            versions = {table: version for table, version in pinned_inputs(row.inputs).items() if table != c.RUNS}
+            needed.add(Reference(row.job, "run", versions))
     return needed
 
 
