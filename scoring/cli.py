@@ -99,8 +99,7 @@ def render(verb: str, result: dict[str, Any]) -> str:
     if verb in ("evaluate", "demo"):
         return "\n".join(_evaluation_lines(verb, result))
     if verb == "ablate":
-        return "
-".join(_ablation_lines(result))
+        return "\n".join(_ablation_lines(result))
     if verb in _TEXTS:
         return _TEXTS[verb](result)
     if verb == "score" and "parts" in result:

@@ -102,7 +102,7 @@ def _write(day: Day, ranking: Ranking, candidates: DataFrame) -> tuple[dict[str,
         scores = scores.select("ds", "request_id", "query_key", "user_id", "segments", "ranked",
                                F.lit(version).alias("model_version"))  # fmt: skip
         run = Run(job="score", config_hash=digest(config), definition_hash=version, inputs=dict(lake.pinned),
-                  source=day.ranking.model_dir)  # fmt: skip
+                  source=ranking.model_dir)  # fmt: skip
         output = Output(c.SCORES, scores, DateRange(day.ds, day.ds), ("model_version", "request_id"),
                         only={"model_version": version}, placed=True)  # fmt: skip
         replace_partitions(lake, [output], run)
