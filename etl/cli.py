@@ -42,6 +42,7 @@ def add_verbs(subparsers: Any) -> None:
     _add_simulate(subparsers)
     _add_ingest(subparsers)
     parser = subparsers.add_parser("interactions", help="events -> daily partials -> windowed interactions of each ds")
+    parser.add_argument("--again", action="store_true", help="the partials of these days too, though they are fresh")
     add_days(parser)
     parser.set_defaults(run=run_interactions)
     parser = subparsers.add_parser("export", help="point-in-time training data of a range of days")
@@ -191,7 +192,7 @@ def run_interactions(args: argparse.Namespace, context: Context) -> dict[str, An
     from etl.interactions import build_interactions
 
     days = days_of(args)
-    written = build_interactions(context.lake(), context.config, days, context.log)
+    written = build_interactions(context.lake(), context.config, days, context.log, args.again)
     return {"written": [{**vars(one), "days": str(one.days)} for one in written]}
 
 

@@ -39,6 +39,127 @@ class OutdatedTableError(PrerankError):
         )
 
 
+class DiskFullError(PrerankError):
+    """A file could not be written for want of space."""
+
+    retryable = True
+
+    def __init__(self, said: str, free: list[tuple[str, int]]):
+        self.said, self.free = said, free
+        super().__init__(said, free)
+
+    def __str__(self) -> str:
+        places = ", ".join(f"{size / 1e6:,.1f} MB at {place}" for place, size in self.free)
+        return (
+            f"no space left on a disk ({self.said}); free now: {places or 'unknown'}. What was committed stands, what "
+            "was half-written is never read. Make room, or move what is full to another disk, and run the same command "
+            "again"
+        )
+
+
+class NotWritableError(PrerankError):
+    """A place refuses what has to be written there."""
+
+    def __init__(self, place: str, said: str):
+        self.place, self.said = place, said
+        super().__init__(place, said)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.place} cannot be written ({self.said}). What was committed stands. Let the user who runs prerank "
+            "write there, or name another place (lake.root, --out, spark.local.dir), and run the same command again"
+        )
+
+
+#: How the days of a table are made again; any other is made by the verb that wrote it, once the day is gone.
+_MADE_BY = {
+    "events": "prerank ingest --source ... --input ...",
+    "events_rejected": "prerank ingest --source ... --input ...",
+    "items": "prerank ingest --table items --source ... --input ...",
+    "queries": "prerank ingest --table queries --source ... --input ...",
+    "candidates": "prerank ingest --table candidates --source ... --input ...",
+    "interactions": "prerank interactions",
+    "query_items": "prerank interactions",
+    "interactions_daily": "prerank interactions --again",
+    "queries_daily": "prerank interactions --again",
+}
+_TILES = "interactions_tiles_"
+
+
+class DamagedFileError(PrerankError):
+    """A file of a table is gone, or is not what its writer left there."""
+
+    def __init__(self, table: str, ds: str, path: str, found: str):
+        self.table, self.ds, self.path, self.found = table, ds, path, found
+        super().__init__(table, ds, path, found)
+
+    def __str__(self) -> str:
+        return (
+            f"table '{self.table}', {self.ds or 'no day'}: the file {self.path} {self.found}. What was committed "
+            f"stands, other files are whole. Restore the file, or {self._again()}"
+        )
+
+    def _again(self) -> str:
+        if self.table.startswith(_TILES):
+            end = shift_ds(self.ds, int(self.table.removeprefix(_TILES)) - 1)
+            return f"build its days again: {_MADE_BY['interactions_daily']} --start-ds {self.ds} --end-ds {end}"
+        if self.table in _MADE_BY:
+            return f"make the day again: {_MADE_BY[self.table]} --ds {self.ds}"
+        folder = self.path.partition("/ds=")[0]
+        drop = f"drop the day by Spark SQL, DELETE FROM delta.`{folder}` WHERE ds = '{self.ds}'"
+        if self.table == "runs":
+            return f"{drop}; what it told of is then missing, and built again by prerank backfill"
+        return f"{drop}, and run the verb that wrote it again"
+
+
+class DamagedLogError(PrerankError):
+    """The log of a Delta table lacks an entry, or holds one that cannot be read."""
+
+    def __init__(self, table: str, path: str, found: str):
+        self.table, self.path, self.found = table, path, found
+        super().__init__(table, path, found)
+
+    def __str__(self) -> str:
+        return (
+            f"table '{self.table}': its log {self.path}/_delta_log is damaged ({self.found}). Nothing was written, and "
+            f"its data files are as they were. Restore the entry from a backup; without one, move {self.path} away and "
+            "make the table again: raw tables with prerank ingest, derived ones with prerank backfill"
+        )
+
+
+class NewerTableError(PrerankError):
+    """A table that this version cannot read or write, as a newer one wrote it."""
+
+    def __init__(self, table: str, path: str, needs: str, written_by: str):
+        self.table, self.path, self.needs, self.written_by = table, path, needs, written_by
+        super().__init__(table, path, needs, written_by)
+
+    def __str__(self) -> str:
+        writer = f"a newer version ({self.written_by})" if self.written_by else "a newer version"
+        return (
+            f"table '{self.table}' at {self.path}: {writer} wrote it: {self.needs}. Nothing was changed. Run a version "
+            "of prerank with at least that Delta, or give this one a lake of its own (lake.root)"
+        )
+
+
+class TableColumnsError(PrerankError):
+    """A table lacks columns, or has some that would be lost: another version wrote it."""
+
+    def __init__(self, table: str, path: str, missing: list[str], unknown: list[str]):
+        self.table, self.path, self.missing, self.unknown = table, path, missing, unknown
+        super().__init__(table, path, missing, unknown)
+
+    def __str__(self) -> str:
+        found = [f"has no column {', '.join(self.missing)}"] if self.missing else []
+        found += [f"has columns that this version would drop: {', '.join(self.unknown)}"] if self.unknown else []
+        age = "an older" if self.missing else "a newer"
+        advice = "Make its days again with this version" if self.missing else "Run the version that wrote it"
+        return (
+            f"table '{self.table}' at {self.path} {' and '.join(found)}: {age} version of prerank wrote it. Nothing "
+            f"was changed. {advice}, or give this one a lake of its own (lake.root)"
+        )
+
+
 class ImmatureLabelsError(PrerankError):
     """Days whose labels may still change: the actions that they count are not all ingested."""
 

@@ -12,7 +12,7 @@ from etl.contract import columns as c
 from etl.contract.dates import DateRange, ranges_of
 from etl.contract.settings import digest
 from etl.definitions import definition_hash
-from etl.errors import EmptyInputError, RowBalanceError
+from etl.errors import EmptyInputError, RowBalanceError, TableColumnsError
 from etl.events import OUTSIDE, REASON, REASONS, accepted, first_of_each_id, rejected, typed_rows, without_bots
 from etl.lake import Lake
 from etl.late import known_bots, new_refusals, not_delivered_before, with_stored
@@ -48,10 +48,13 @@ def ingest_events(
 
     Without ``append`` the input is the whole truth for these days; with it, rows join what is there by event_id.
     ``files`` are what ``source`` holds, for the run's record.
-    Raises EmptyInputError when no row lies in the range, RowBalanceError or GateError before anything is published.
+    Raises EmptyInputError when no row lies in the range, RowBalanceError or GateError before anything is published,
+    TableColumnsError for stored events with columns that joining them would drop.
     """
     typed = typed_rows(raw, config.events, days)
     joins = append and lake.exists(c.EVENTS)
+    if joins and (unknown := sorted(set(lake.read(c.EVENTS).columns) - set(c.ALWAYS_THERE[c.EVENTS]))):
+        raise TableColumnsError(c.EVENTS, lake.path(c.EVENTS), [], unknown)
     new = not_delivered_before(typed, lake.read(c.EVENTS)) if joins else typed
     rivals = with_stored(new, lake.read(c.EVENTS), days) if joins else new
     bots = known_bots(lake.read(c.EVENTS_REJECTED, days)) if joins else None

@@ -37,14 +37,18 @@ Tick: TypeAlias = Callable[[str], None]
 DAILY = (c.INTERACTIONS_DAILY, c.QUERIES_DAILY)
 
 
-def build_interactions(lake: Lake, config: EtlConfig, days: DateRange, tick: Tick = lambda done: None) -> list[Written]:
+def build_interactions(
+    lake: Lake, config: EtlConfig, days: DateRange, tick: Tick = lambda done: None, again: bool = False
+) -> list[Written]:
     """Build ``interactions`` of ``days``, after the partials and tiles that it needs and that are missing or stale.
+
+    ``again`` builds the partials of ``days`` whatever their state: their files may be damaged.
 
     Raises MissingDataError for days that were never ingested, GateError before a bad day is published.
     """
     history = read_history(lake, (c.EVENTS, *DERIVED))
     require_written(history, lake, c.EVENTS, days)
-    return run_steps(lake, config, plan(history, config, days, again=True), tick)
+    return run_steps(lake, config, plan(history, config, days, again=True, partials_again=again), tick)
 
 
 def run_steps(lake: Lake, config: EtlConfig, steps: list[Step], tick: Tick = lambda done: None) -> list[Written]:

@@ -8,8 +8,12 @@ from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from etl.contract import columns as c
 from etl.contract.dates import DateRange
-from etl.errors import MissingDataError
+from etl.errors import MissingDataError, TableColumnsError
+from etl.sources.errors import InputError
+from etl.sources.listing import head
+from etl.spark_errors import reading_log
 
 
 class Lake:
@@ -32,22 +36,27 @@ class Lake:
         return f"{self.root}/{table}"
 
     def exists(self, table: str) -> bool:
-        return DeltaTable.isDeltaTable(self.spark, self.path(table))
+        with reading_log(table, self.path(table)):
+            return DeltaTable.isDeltaTable(self.spark, self.path(table))
 
     def version(self, table: str) -> int:
         """The pinned version of a table, pinned now if it was not."""
         if table not in self.pinned:
             if not self.exists(table):
                 raise MissingDataError(table, None, self.path(table))
-            self.pinned[table] = latest_version(self.spark, self.path(table))
+            with reading_log(table, self.path(table)):
+                self.pinned[table] = latest_version(self.spark, self.path(table))
         return self.pinned[table]
 
     def read(self, table: str, days: DateRange | None = None) -> DataFrame:
         """The table at its pinned version, only the partitions of ``days`` if given.
 
-        Raises MissingDataError when there is no such table.
+        Raises MissingDataError when there is no such table, DamagedLogError or NewerTableError when Delta cannot open
+        it.
         """
-        frame = self.spark.read.format("delta").option("versionAsOf", self.version(table)).load(self.path(table))
+        version, path = self.version(table), self.path(table)
+        with reading_log(table, path):
+            frame = self.spark.read.format("delta").option("versionAsOf", version).load(path)
         return frame if days is None else frame.where(F.col("ds").between(days.start, days.end))
 
     def days_of(self, table: str) -> list[str]:
@@ -60,6 +69,16 @@ class Lake:
     def refresh(self, table: str) -> None:
         """Forget the pin: the next read sees what has been committed since."""
         self.pinned.pop(table, None)
+
+
+def of_another_version(lake: Lake) -> TableColumnsError | None:
+    """The first table that lacks a column which every configuration has, for a job that failed to find one."""
+    for table, columns in c.ALWAYS_THERE.items():
+        if lake.exists(table):
+            found = lake.read(table).columns
+            if missing := [name for name in columns if name not in found]:
+                return TableColumnsError(table, lake.path(table), missing, [])
+    return None
 
 
 def data_files(lake: Lake, table: str, version: int) -> list[str]:
@@ -76,6 +95,16 @@ def committed_at(spark: SparkSession, path: str, version: int) -> datetime | Non
     if not file_system.exists(entry):
         return None
     return datetime.fromtimestamp(file_system.getFileStatus(entry).getModificationTime() / 1000, UTC)
+
+
+def committed_by(spark: SparkSession, path: str, version: int) -> str:
+    """The run that made a version of the table at ``path``; empty where its log entry is gone or names none."""
+    try:
+        entry = head(spark, f"{path}/_delta_log/{version:020d}.json")
+    except InputError:
+        return ""
+    found = re.search(r'"userMetadata":"(\w+)"', entry)
+    return found[1] if found else ""
 
 
 def absolute(path: str) -> str:

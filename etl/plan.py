@@ -14,7 +14,7 @@ from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.definitions import definition_hash
 from etl.errors import MissingDataError, OutdatedTableError
-from etl.lake import Lake
+from etl.lake import Lake, committed_by
 from etl.runs import DROPPED, SUCCEEDED, pinned_inputs
 from etl.tiles import TILE_DAYS, cover, table_of
 
@@ -54,12 +54,15 @@ History = Mapping[str, Mapping[str, Built]]
 """table -> ds -> its last write."""
 
 
-def plan(history: History, config: EtlConfig, days: DateRange, again: bool = False) -> list[Step]:
+def plan(
+    history: History, config: EtlConfig, days: DateRange, again: bool = False, partials_again: bool = False
+) -> list[Step]:
     """Judge every derived table for ``days``, and the partials and tiles that their windows are summed from.
 
     Days of ``days`` that were never ingested, or under another definition, appear as such: only their raw log can mend
     them. The days before them, that their windows reach back to, appear where they were ingested; tiles appear where
-    a window that is not fresh reads them. ``again`` is for windows that are to be built whatever their state.
+    a window that is not fresh reads them. ``again`` is for windows that are to be built whatever their state,
+    ``partials_again`` for the partials of ``days``.
     """
     edges = config.interactions.edges_days
     before = config.interactions.longest_days - 1
@@ -68,15 +71,21 @@ def plan(history: History, config: EtlConfig, days: DateRange, again: bool = Fal
     steps = [_judge_events(ds, ingested.get(ds), config) for ds in days]
     for table in (c.INTERACTIONS_DAILY, c.QUERIES_DAILY):
         steps += [_judge(table, DateRange(ds, ds), history, config, steps) for ds in reach if ds in ingested]
+    if partials_again:
+        steps = [_asked_for(step) if step.ds in days and step.table != c.EVENTS else step for step in steps]
     spans = [DateRange(ds, ds).widen(before) for ds in days if ds in ingested]
     ends = [_judge(c.INTERACTIONS, span, history, config, steps) for span in spans]
     if again:
-        ends = [replace(step, state=STALE, reason="asked for") if step.state == FRESH else step for step in ends]
+        ends = [_asked_for(step) for step in ends]
     parts = {part for step in ends if step.state != FRESH for part in cover(step.ds, edges) if len(part) > 1}
     for length, table in zip(TILE_DAYS[1:], TILES, strict=True):
         whole = sorted((part for part in parts if len(part) == length), key=lambda part: part.start)
         steps += [_judge(table, part, history, config, steps) for part in whole]
     return steps + ends
+
+
+def _asked_for(step: Step) -> Step:
+    return replace(step, state=STALE, reason="asked for") if step.state == FRESH else step
 
 
 def read_history(lake: Lake, tables: Iterable[str]) -> History:
@@ -86,19 +95,41 @@ def read_history(lake: Lake, tables: Iterable[str]) -> History:
         return history
     lake.refresh(c.RUNS)
     runs = lake.read(c.RUNS).where(F.col("table").isin(*history) & F.col("status").isin(SUCCEEDED, DROPPED))
-    # A table that was deleted, or made anew, does not hold what older records say of it.
+    # A table that was deleted or made anew, or whose log has lost its end, does not hold what older records say of it.
     newest = {table: lake.version(table) if lake.exists(table) else -1 for table in history}
     if c.INTERACTIONS_DAILY in newest and not lake.exists(table_of(1)):
         newest[c.INTERACTIONS_DAILY] = -1
+    last: dict[tuple[str, str], _Write] = {}
     for run in runs.orderBy("finished_at", "output_version").toLocalIterator():
-        if run.output_version > newest[run.table]:
-            continue
-        built = Built(run.output_version, run.definition_hash, pinned_inputs(run.inputs))
+        stands = run.status != DROPPED and run.output_version <= newest[run.table]
+        built = Built(run.output_version, run.definition_hash, pinned_inputs(run.inputs)) if stands else None
+        write = _Write(run.output_version, run.run_id, built)
         for ds in DateRange(run.ds, run.end_ds):
-            history[run.table][ds] = built
-            if run.status == DROPPED:
-                del history[run.table][ds]
+            if not _came_after(lake, run.table, last.get((run.table, ds)), write):
+                last[run.table, ds] = write
+    for (table, ds), write in last.items():
+        if write.built is not None:
+            history[table][ds] = write.built
     return history
+
+
+@dataclass(frozen=True)
+class _Write:
+    """A record of ``runs`` about one (table, ds); ``built`` is None where nothing of it stands."""
+
+    version: int
+    run_id: str
+    built: Built | None
+
+
+def _came_after(lake: Lake, table: str, earlier: _Write | None, later: _Write) -> bool:
+    """Whether ``earlier``, by the clock, came after ``later``: the clock was put back, unless the table was made anew.
+
+    Versions only grow, and a table that was made anew has another run's commit where its predecessor had this one.
+    """
+    if earlier is None or earlier.version <= later.version:
+        return False
+    return committed_by(lake.spark, lake.path(table), earlier.version) == earlier.run_id
 
 
 def lake_plan(lake: Lake, config: EtlConfig, days: DateRange, again: bool = False) -> list[Step]:

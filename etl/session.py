@@ -13,16 +13,18 @@ from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
 from etl.config import SparkConfig
-from etl.contract.errors import UnknownNameError
+from etl.contract.errors import UnknownNameError, UsageError
 from etl.java import require_java
 
 DELTA_PACKAGE = "io.delta:delta-spark_4.1_2.13:4.4.0"
+
+_ZONE = "spark.sql.session.timeZone"
 
 #: What the tables' contents depend on: the same in every profile.
 _COMMON = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
-    "spark.sql.session.timeZone": "UTC",
+    _ZONE: "UTC",
     "spark.sql.ansi.enabled": "true",
     # Sets of items per request and the like: the default gives up on hash aggregation after 128 keys and sorts instead.
     "spark.sql.objectHashAggregate.sortBased.fallbackThreshold": "200000",
@@ -98,9 +100,15 @@ _PROFILES = {
 
 
 def profile_conf(config: SparkConfig) -> dict[str, str]:
-    """The Spark settings of a profile, with the user's own on top; UnknownNameError for an unknown profile."""
+    """The Spark settings of a profile, with the user's own on top.
+
+    Raises UnknownNameError for an unknown profile, UsageError for a session in another zone than UTC.
+    """
     if config.profile not in _PROFILES:
         raise UnknownNameError("spark profile", config.profile, _PROFILES)
+    zone = config.conf.get(_ZONE, "UTC")
+    if zone != "UTC":
+        raise UsageError(f"spark.conf sets {_ZONE} to {zone}: days are UTC, leave it out")
     return {**_COMMON, **_PROFILES[config.profile], **config.conf}
 
 

@@ -15,7 +15,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from etl.contract.errors import UnknownNameError, UsageError
-from etl.contract.manifest import Manifest
+from etl.contract.manifest import Manifest, other_format
 from etl.contract.publish import published_directory
 from etl.contract.settings import build, to_plain
 from models.code_version import code_version
@@ -104,7 +104,8 @@ def read_card(directory: Path) -> ModelCard:
         plain = json.loads(path.read_text(encoding="utf-8"))
         version = plain["format_version"]
         if version != FORMAT_VERSION:
-            raise ModelError(f"{path}: format {version}, this program reads {FORMAT_VERSION}. Train again.")
+            writer = f" Written by {plain['code']}." if plain.get("code") else ""
+            raise ModelError(f"{path}: {other_format(version, FORMAT_VERSION)}{writer} Train again.")
         return ModelCard(
             config=build(TrainConfig, plain.pop("config")),
             spec=FeatureSpec.from_plain(plain.pop("spec")),

@@ -1,10 +1,14 @@
 """What the verbs share while the program runs: configuration, progress on stderr, one Spark session."""
 
+import os
+import re
+import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from etl.contract.errors import PrerankError
 from etl.contract.settings import Loaded, digest
 from scoring.config import PrerankConfig
 
@@ -52,6 +56,32 @@ class Context:
 
         return Lake(self.spark, self.config.lake.root)
 
+    def explained(self, args: "argparse.Namespace", error: BaseException) -> PrerankError | None:
+        """What ``error`` means where storage is broken or of another version (see etl.spark_errors); None otherwise."""
+        from etl.spark_errors import explained, is_about_columns
+
+        if isinstance(error, PrerankError):
+            return None
+        found = explained(error, self._lake_root(), self._places(args))
+        if found is None and is_about_columns(error) and "spark" in self.__dict__:
+            from etl.lake import of_another_version
+
+            found = of_another_version(self.lake())
+        return found
+
+    def _lake_root(self) -> str:
+        root = re.sub("^file:/*(?=/)", "", self.config.lake.root)
+        return root if "://" in root else os.path.abspath(os.path.expanduser(root))
+
+    def _places(self, args: "argparse.Namespace") -> dict[str, str]:
+        """The local folders that verbs write to, by what a user calls them."""
+        score, train = self.config.score, self.config.train
+        places = {"lake.root": self._lake_root(), "score.vectors_root": score.vectors_root}
+        places |= {"train.models_root": train.models_root, "--out": str(getattr(args, "out", None) or "")}
+        spark_local = os.environ.get("SPARK_LOCAL_DIRS") or self.config.spark.conf.get("spark.local.dir")
+        places |= {"spark.local.dir": spark_local or tempfile.gettempdir(), "TMPDIR": tempfile.gettempdir()}
+        return {name: folder for name, folder in places.items() if folder and "://" not in folder}
+
     def record_failure(self, args: "argparse.Namespace", error: Exception) -> None:
         """Leave a row in ``runs`` for a job that got as far as Spark; a note on stderr where that fails too."""
         if self.started_at is None or "spark" not in self.__dict__ or getattr(args, "explain", None):
@@ -61,6 +91,7 @@ class Context:
         if args.verb in JOBS:
             second = record_failure(self.lake(), args, digest(self.config), self.started_at, error)
             if second is not None:
+                second = self.explained(args, second) or second
                 self.log(f"prerank: the failure could not be recorded in 'runs': {first_line(second)}")
 
     def log(self, message: str) -> None:

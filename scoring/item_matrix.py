@@ -10,6 +10,7 @@
 """
 
 import json
+import os
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -23,6 +24,7 @@ import pyarrow as pa
 import torch
 from pyarrow import ipc
 
+from etl.contract.manifest import other_format
 from etl.contract.publish import published_directory
 from scoring.errors import ScoringError
 from scoring.hash_index import HashIndex
@@ -143,10 +145,16 @@ def as_tensor(vectors: Vectors) -> torch.Tensor:
 
 
 def read_manifest(folder: Path) -> MatrixManifest | None:
-    """None where there is no finished matrix of this format."""
+    """None where there is no finished matrix of this format; ScoringError for one of a newer format, which stays."""
     path = folder / MANIFEST
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
+        version = plain["format_version"]
+        if version > FORMAT_VERSION:
+            raise ScoringError(
+                f"{path}: {other_format(version, FORMAT_VERSION)} To keep both, give this one another "
+                "score.vectors_root."
+            )
         found = MatrixManifest(**plain | {"shard_rows": tuple(plain["shard_rows"])})
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -186,7 +194,11 @@ def write_matrix(
 
 
 def _new_array(path: Path, shape: tuple[int, int]) -> np.memmap[Any, np.dtype[np.float32]]:
-    return np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    # A map of a file with holes dies by a signal where the disk is full: ask for the space while it can still be said.
+    with path.open("rb+") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def _fill(shards: Sequence[Vectors], shard_rows: int, low: int, vectors: Vectors) -> None:

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -70,8 +71,11 @@ def run(argv: Sequence[str]) -> int:
     try:
         result = args.run(args, context)
     except Exception as error:
-        context.record_failure(args, error)
-        raise
+        explained = context.explained(args, error)
+        context.record_failure(args, explained or error)
+        if explained is None:
+            raise
+        raise explained from error
     if result is None:  # another process of the same run speaks for it
         return 0
     if args.json:
@@ -99,6 +103,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return run(words)
     except PrerankError as error:
+        if "--debug" in words and error.__cause__ is not None:
+            traceback.print_exception(error.__cause__)
         sys.stderr.write(f"prerank: {error}\n")
         return error.exit_code
     except KeyboardInterrupt:

@@ -17,6 +17,28 @@ MONITORING = "monitoring"
 
 IMPRESSION = "impression"
 
+_PAIR = ("ds", "query_key", "item_id", "segment_name", "segment_value")
+#: What a table has under every configuration; the others, and those that came later, are not in here.
+ALWAYS_THERE = {
+    EVENTS: (
+        "event_id", "request_id", "ts", "user_id", "query", "query_key", "item_id", "action", "position", "segments",
+        "ds",
+    ),
+    INTERACTIONS_DAILY: (*_PAIR, "users_sketch"),
+    INTERACTIONS: _PAIR,
+    QUERIES_DAILY: ("ds", "query_key", "segment_name", "segment_value", "requests"),
+    QUERY_ITEMS: ("ds", "query_key"),
+    ITEMS: ("ds", "item_id"),
+    QUERIES: ("ds", "query_key"),
+    CANDIDATES: ("ds", "request_id", "query_key", "user_id", "segments", "items"),
+    ITEM_VECTORS: ("ds", "model_version", "item_id", "feature_hash", "vector"),
+    SCORES: ("ds", "model_version", "request_id", "query_key", "user_id", "ranked"),
+    RUNS: (
+        "run_id", "job", "table", "ds", "end_ds", "inputs", "output_version", "definition_hash", "config_hash",
+        "status", "started_at", "finished_at",
+    ),
+}  # fmt: skip
+
 #: The segment that every event counts under once.
 ALL_SEGMENT = "all"
 ALL_VALUE = ""

@@ -178,10 +178,16 @@ def read_manifest(directory: Path) -> Manifest:
         plain = json.loads(path.read_text(encoding="utf-8"))
         version = plain["format_version"]
         if version != FORMAT_VERSION:
-            raise ManifestError(f"{path}: format {version}, this program reads {FORMAT_VERSION}. Export again.")
+            raise ManifestError(f"{path}: {other_format(version, FORMAT_VERSION)} Export again.")
         return _from_plain(plain)
     except (ValueError, KeyError, TypeError) as error:
         raise ManifestError(f"{path} is damaged ({error}): export again") from error
+
+
+def other_format(found: object, read: int) -> str:
+    """What to say of a file of another format: whether its writer was newer, and what then helps."""
+    advice = " A newer version of prerank wrote it: run that one, or make it anew with this one."
+    return f"format {found}, this program reads {read}." + (advice if isinstance(found, int) and found > read else "")
 
 
 def _from_plain(plain: dict[str, Any]) -> Manifest:

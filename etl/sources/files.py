@@ -30,6 +30,7 @@ from etl.sources.listing import (
 )
 
 _PARQUET_MAGIC = b"PAR1"
+_WRITE_AGAIN = "write it again, or remove it if it is a leftover; the tables are as they were"
 
 
 def read_parquet(
@@ -42,6 +43,8 @@ def read_parquet(
     """Parquet files, their schemas merged: a column that only newer files have is null in the older ones."""
     required_columns(table)
     listing = list_files(spark, path)
+    if listing.empty:
+        raise InputError(listing.empty[0], "is empty (0 bytes), which no Parquet file is", _WRITE_AGAIN)
     try:
         with partition_values_as_text(spark):
             reader = spark.read.option("mergeSchema", "true").option("basePath", listing.base)
@@ -176,7 +179,7 @@ def _require_whole_parquet(spark: SparkSession, files: Iterable[str]) -> None:
             raise InputError(
                 file,
                 "is not a whole Parquet file: the footer is missing",
-                "write it again, or remove it if it is a leftover",
+                _WRITE_AGAIN,
             )
 
 
@@ -191,4 +194,24 @@ def _parquet_error(spark: SparkSession, listing: Listing, error: Exception) -> I
             f"holds timestamps in nanoseconds, which Spark does not read ({first_line(error)})",
             "write them in microseconds, with pandas: to_parquet(path, coerce_timestamps='us')",
         )
-    return InputError(listing.base, f"Spark cannot read it as parquet ({first_line(error)})", "check --source")
+    return InputError(
+        _first_unreadable(spark, listing.files),
+        f"Spark cannot read it as parquet ({first_line(error)})",
+        "write it again, or check --source; the tables are as they were",
+    )
+
+
+def _first_unreadable(spark: SparkSession, files: Sequence[str]) -> str:
+    """Which of files that cannot be read together is to blame; halves them, as reading many takes one job."""
+    while len(files) > 1:
+        half = files[: len(files) // 2]
+        files = half if _is_unreadable(spark, half) else files[len(half) :]
+    return files[0]
+
+
+def _is_unreadable(spark: SparkSession, files: Sequence[str]) -> bool:
+    try:
+        spark.read.option("mergeSchema", "true").parquet(*map(literal, files))
+    except JVM_ERRORS:
+        return True
+    return False

@@ -29,6 +29,8 @@ class Listing:
 
     base: str
     files: tuple[str, ...]
+    empty: tuple[str, ...] = ()
+    """Files of 0 bytes, which are not in ``files``: some writers leave them where a part had no rows."""
 
 
 class Found(NamedTuple):
@@ -43,12 +45,26 @@ def list_files(spark: SparkSession, path: str | None) -> Listing:
 
     Raises InputError if there is none, or the path cannot be listed.
     """
-    base, found = files_at(spark, path)
-    return Listing(base, tuple(file.path for file in found))
+    base, found = _visible_files(spark, path)
+    _require_some(path, found)
+    whole, empty = (tuple(file.path for file in found if (file.bytes > 0) == some) for some in (True, False))
+    return Listing(base, whole, empty)
 
 
 def files_at(spark: SparkSession, path: str | None) -> tuple[str, list[Found]]:
     """As list_files: the folder below which folder names become columns, and the files with size and time of change."""
+    base, found = _visible_files(spark, path)
+    _require_some(path, found)
+    return base, [file for file in found if file.bytes > 0]
+
+
+def _require_some(path: str | None, found: list[Found]) -> None:
+    if not any(file.bytes for file in found):
+        raise InputError(str(path), f"every file is empty (0 bytes), {found[0].path} for one", "write the log again")
+
+
+def _visible_files(spark: SparkSession, path: str | None) -> tuple[str, list[Found]]:
+    """The files that are not hidden; at least one."""
     if not path:
         raise InputError("--input", "no path given", "name a file, a folder or a glob")
     try:
@@ -66,10 +82,7 @@ def files_at(spark: SparkSession, path: str | None) -> tuple[str, list[Found]]:
     visible = [file for file in sorted(found) if not _hidden(file.path.removeprefix(base))]
     if not visible:
         raise InputError(path, "holds no files", "check the path; names that begin with _ or . are not read")
-    files = [file for file in visible if file.bytes > 0]
-    if not files:
-        raise InputError(path, f"every file is empty (0 bytes), {visible[0].path} for one", "write the log again")
-    return base, files
+    return base, visible
 
 
 def raw_input(spark: SparkSession, path: str) -> RawInput:
