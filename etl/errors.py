@@ -44,14 +44,13 @@ class DiskFullError(PrerankError):
 
     retryable = True
 
-    def __init__(self, said: str, free: list[tuple[str, int]]):
+    def __init__(self, said: str, free: str):
         self.said, self.free = said, free
         super().__init__(said, free)
 
     def __str__(self) -> str:
-        places = ", ".join(f"{size / 1e6:,.1f} MB at {place}" for place, size in self.free)
         return (
-            f"no space left on a disk ({self.said}); free now: {places or 'unknown'}. What was committed stands, what "
+            f"no space left on a disk ({self.said}); free now: {self.free}. What was committed stands, what "
             "was half-written is never read. Make room, or move what is full to another disk, and run the same command "
             "again"
         )

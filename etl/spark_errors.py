@@ -164,7 +164,8 @@ def _unwritten(error: BaseException, text: str, places: Mapping[str, str]) -> Pr
     free = free_space(places)
     # A folder that cannot be made is all that Hadoop says of a full disk.
     if full is not None or (refused is not None and refused[0].startswith("Mkdirs") and free and free[0][1] == 0):
-        return DiskFullError(_where(error, text, full or refused), free)
+        held = ", ".join(f"{size / 1e6:,.1f} MB at {place}" for place, size in free)
+        return DiskFullError(_where(error, text, full or refused), held or "unknown")
     assert refused is not None
     return NotWritableError(_where(error, text, refused), refused[0])
 
