@@ -34,8 +34,8 @@ _NEWER = re.compile(
 )
 #: Of a damaged file, by the words of what caused it.
 _FOUND = {
-    r"FILE_NOT_EXIST|FileNotFoundException|NoSuchFile": "is gone",
     r"Permission denied|AccessControlException|AccessDenied": "cannot be read: permission denied",
+    r"FILE_NOT_EXIST|FileNotFoundException|NoSuchFile": "is gone",
     r"ChecksumException": "is not what was written: its checksum differs",
     r"is not a Parquet file": "is not a whole Parquet file",
     r"MALFORMED_RECORD_IN_PARSING": "is not whole JSON",
@@ -97,6 +97,12 @@ def said_by(error: BaseException) -> str:
     return "\n".join(parts)
 
 
+def last_cause(text: str) -> str:
+    """The innermost of Java's causes, or the first line where there are none."""
+    causes = [line.removeprefix("Caused by: ") for line in text.splitlines() if line.startswith("Caused by: ")]
+    return _shortened([*text.strip().splitlines()[:1], *causes][-1]) if text.strip() else "no message"
+
+
 def free_space(places: Mapping[str, str]) -> list[tuple[str, int]]:
     """(place, free bytes) of every local place, the fullest first; places on one disk are named together."""
     by_disk: dict[int, tuple[list[str], int]] = {}
@@ -134,7 +140,7 @@ def _damaged_file(text: str, root: str) -> PrerankError | None:
         return None
     path = re.sub(r"^file:/*(?=/)", "", unquote(found[2]))
     state = next((words for cause, words in _FOUND.items() if re.search(cause, text)), None)
-    state = state or f"cannot be read: {_last_cause(text)}"
+    state = state or f"cannot be read: {last_cause(text)}"
     if "/_delta_log/" in path:
         table_path, _, name = path.partition("/_delta_log/")
         return DamagedLogError(table_path.rsplit("/", 1)[-1], table_path, f"{name} {state}")
@@ -193,11 +199,6 @@ def _last_writer(path: str) -> str:
     names = sorted(Path(path.removeprefix("file:")).glob("_delta_log/*.json"))
     found = re.search(r'"engineInfo":\s*"([^"]+)"', names[-1].read_text(encoding="utf-8")) if names else None
     return found[1] if found else ""
-
-
-def _last_cause(text: str) -> str:
-    causes = [line for line in text.splitlines() if line.startswith("Caused by: ")]
-    return _shortened(causes[-1].removeprefix("Caused by: ")) if causes else "see --debug"
 
 
 def _shortened(words: str) -> str:

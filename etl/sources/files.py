@@ -28,6 +28,7 @@ from etl.sources.listing import (
     partition_values_as_text,
     tail,
 )
+from etl.spark_errors import last_cause, said_by
 
 _PARQUET_MAGIC = b"PAR1"
 _WRITE_AGAIN = "write it again, or remove it if it is a leftover; the tables are as they were"
@@ -196,7 +197,7 @@ def _parquet_error(spark: SparkSession, listing: Listing, error: Exception) -> I
         )
     return InputError(
         _first_unreadable(spark, listing.files),
-        f"Spark cannot read it as parquet ({first_line(error)})",
+        f"Spark cannot read it as parquet ({last_cause(said_by(error))})",
         "write it again, or check --source; the tables are as they were",
     )
 
