@@ -223,8 +223,10 @@ def run_plan(args: argparse.Namespace, context: Context) -> dict[str, Any]:
 def run_backfill(args: argparse.Namespace, context: Context) -> dict[str, Any]:
     from etl.interactions import run_steps
     from etl.plan import FRESH, lake_plan
+    from etl.recovery import record_lost_commits
 
     days, lake = days_of(args), context.lake()
+    record_lost_commits(lake, (c.EVENTS,))
     steps = [step for step in lake_plan(lake, context.config, days) if step.state != FRESH]
     waiting = [step for step in steps if step.table == c.EVENTS]
     for step in waiting:
@@ -242,7 +244,7 @@ def run_forget(args: argparse.Namespace, context: Context) -> dict[str, Any]:
     if done.written:
         next_steps.append("VACUUM the tables: their earlier versions still hold the rows")
     written = [{**vars(one), "days": str(one.days)} for one in done.written]
-    return {"rows_removed": done.rows, "written": written, "next": next_steps if done.rows else []}
+    return {"rows_removed": done.rows, "written": written, "next": next_steps if done.rows or done.rebuild else []}
 
 
 def run_check(args: argparse.Namespace, context: Context) -> dict[str, Any]:

@@ -197,6 +197,55 @@ class WriteVerificationError(PrerankError):
         )
 
 
+class WriteConflictError(PrerankError):
+    """Other jobs kept committing to the days that this one writes."""
+
+    retryable = True
+
+    def __init__(self, table: str, winner: str, attempts: int):
+        self.table, self.winner, self.attempts = table, winner, attempts
+        super().__init__(table, winner, attempts)
+
+    def __str__(self) -> str:
+        return (
+            f"table '{self.table}': {self.winner} committed the same days first, and so went {self.attempts} attempts. "
+            "What it wrote stands. When it has ended (see prerank runs), run the same command again; jobs of "
+            "overlapping days belong one after the other."
+        )
+
+
+class ChangedMeanwhileError(PrerankError):
+    """Days that a job adds to were written by another one since it read them."""
+
+    retryable = True
+
+    def __init__(self, table: str, days: DateRange, read: int, winner: str):
+        self.table, self.days, self.read, self.winner = table, days, read, winner
+        super().__init__(table, days, read, winner)
+
+    def __str__(self) -> str:
+        return (
+            f"table '{self.table}', {self.days}: {self.winner} wrote these days after this job had read version "
+            f"{self.read}. Its rows would undo that, so nothing was changed here: run the same command again."
+        )
+
+
+class TableBusyError(PrerankError):
+    """Another process of this host writes the table, for longer than anybody waits."""
+
+    retryable = True
+
+    def __init__(self, table: str, holder: str, seconds: int):
+        self.table, self.holder, self.seconds = table, holder, seconds
+        super().__init__(table, holder, seconds)
+
+    def __str__(self) -> str:
+        return (
+            f"table '{self.table}' has been written by {self.holder} for {self.seconds} s. Nothing was changed here. "
+            "Run the same command again when it has ended, or end it if it hangs: what it committed stands."
+        )
+
+
 class GateError(PrerankError):
     """A quality gate stopped the run before anything was published (exit code 3)."""
 

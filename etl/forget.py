@@ -14,6 +14,7 @@ from etl.contract.dates import DateRange, ranges_of, shift_ds
 from etl.contract.settings import digest
 from etl.lake import Lake
 from etl.plan import read_history
+from etl.recovery import record_lost_commits
 from etl.runs import Run
 from etl.write import Output, Written, replace_partitions
 
@@ -38,7 +39,8 @@ class Forgotten:
 def forget_user(lake: Lake, config: EtlConfig, user_id: str) -> Forgotten:
     """Remove a user's rows from every table that has a user_id; earlier versions keep them until VACUUM."""
     written, rows = [], 0
-    touched: list[str] = []
+    lost = record_lost_commits(lake, HOLDERS)
+    touched = [ds for record in lost if record.table == c.EVENTS for ds in DateRange(record.ds, record.end_ds)]
     for table in HOLDERS:
         if not lake.exists(table):
             continue

@@ -24,6 +24,7 @@ from etl.quality.gate import gate
 from etl.quality.interactions import profile_of_tables
 from etl.quality.profiles import rows_of_profile
 from etl.query_items import best_items, can_rank
+from etl.recovery import record_lost_commits
 from etl.runs import Run
 from etl.skew import day_buckets, size_of, tile_buckets
 from etl.tiles import TILE_DAYS, covers, table_of
@@ -46,6 +47,7 @@ def build_interactions(
 
     Raises MissingDataError for days that were never ingested, GateError before a bad day is published.
     """
+    record_lost_commits(lake, (c.EVENTS,))
     history = read_history(lake, (c.EVENTS, *DERIVED))
     require_written(history, lake, c.EVENTS, days)
     return run_steps(lake, config, plan(history, config, days, again=True, partials_again=again), tick)

@@ -1,8 +1,10 @@
 """Reading the lake: Delta tables at ``{root}/{table}``, each pinned at one version for the whole job."""
 
+import json
 import os
 import re
 from datetime import UTC, datetime
+from typing import Any
 
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
@@ -11,8 +13,6 @@ from pyspark.sql import functions as F
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.errors import MissingDataError, TableColumnsError
-from etl.sources.errors import InputError
-from etl.sources.listing import head
 from etl.spark_errors import reading_log
 
 
@@ -88,23 +88,35 @@ def data_files(lake: Lake, table: str, version: int) -> list[str]:
 
 def committed_at(spark: SparkSession, path: str, version: int) -> datetime | None:
     """When a version was committed, as Delta has it; None where its log entry is gone."""
-    jvm = spark._jvm
-    assert jvm is not None
-    entry = jvm.org.apache.hadoop.fs.Path(f"{path}/_delta_log/{version:020d}.json")
-    file_system = entry.getFileSystem(spark._jsparkSession.sessionState().newHadoopConf())
+    entry, file_system = _log_entry(spark, path, version)
     if not file_system.exists(entry):
         return None
     return datetime.fromtimestamp(file_system.getFileStatus(entry).getModificationTime() / 1000, UTC)
 
 
-def committed_by(spark: SparkSession, path: str, version: int) -> str:
-    """The run that made a version of the table at ``path``; empty where its log entry is gone or names none."""
+def commit_info(spark: SparkSession, path: str, version: int) -> dict[str, Any]:
+    """What Delta wrote down of a commit, its user metadata included; {} where its log entry is gone."""
+    entry, file_system = _log_entry(spark, path, version)
+    if not file_system.exists(entry):
+        return {}
+    jvm = spark._jvm
+    assert jvm is not None
+    reader = jvm.java.io.BufferedReader(jvm.java.io.InputStreamReader(file_system.open(entry), "UTF-8"))
     try:
-        entry = head(spark, f"{path}/_delta_log/{version:020d}.json")
-    except InputError:
-        return ""
-    found = re.search(r'"userMetadata":"(\w+)"', entry)
-    return found[1] if found else ""
+        first = json.loads(reader.readLine() or "{}")
+    finally:
+        reader.close()
+    # Delta writes it before what the commit adds and removes.
+    known = first.get("commitInfo", {})
+    return known if isinstance(known, dict) else {}
+
+
+def _log_entry(spark: SparkSession, path: str, version: int) -> tuple[Any, Any]:
+    """A Hadoop path and its file system."""
+    jvm = spark._jvm
+    assert jvm is not None
+    entry = jvm.org.apache.hadoop.fs.Path(f"{path}/_delta_log/{version:020d}.json")
+    return entry, entry.getFileSystem(spark._jsparkSession.sessionState().newHadoopConf())
 
 
 def absolute(path: str) -> str:

@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from pyspark.sql import functions as F
 
 from etl.config import EtlConfig
+from etl.conflicts import signature_of
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.definitions import definition_hash
 from etl.errors import MissingDataError, OutdatedTableError
-from etl.lake import Lake, committed_by
+from etl.lake import Lake, commit_info
 from etl.runs import DROPPED, SUCCEEDED, pinned_inputs
 from etl.tiles import TILE_DAYS, cover, table_of
 
@@ -123,13 +124,14 @@ class _Write:
 
 
 def _came_after(lake: Lake, table: str, earlier: _Write | None, later: _Write) -> bool:
-    """Whether ``earlier``, by the clock, came after ``later``: the clock was put back, unless the table was made anew.
+    """Whether ``earlier``, which was recorded before ``later``, came after it: the clock was put back, or both ran at
+    the same time.
 
     Versions only grow, and a table that was made anew has another run's commit where its predecessor had this one.
     """
     if earlier is None or earlier.version <= later.version:
         return False
-    return committed_by(lake.spark, lake.path(table), earlier.version) == earlier.run_id
+    return signature_of(commit_info(lake.spark, lake.path(table), earlier.version)).get("run_id") == earlier.run_id
 
 
 def lake_plan(lake: Lake, config: EtlConfig, days: DateRange, again: bool = False) -> list[Step]:

@@ -106,6 +106,12 @@ class Run:
     started_at: datetime = field(default_factory=wall_clock)
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
+    @property
+    def named_inputs(self) -> list[str]:
+        """As records have them."""
+        inputs = [f"{name}@{pinned}" for name, pinned in sorted(self.inputs.items())]
+        return inputs + ([self.source] if self.source else [])
+
     def finished(self, table: str, days: DateRange, version: int, rows: int) -> RunRecord:
         return self._record(table, days.start, days.end, version, rows, self.outcome, None)
 
@@ -116,14 +122,13 @@ class Run:
     def _record(
         self, table: str, ds: str, end_ds: str, version: int | None, rows: int, status: str, error: str | None
     ) -> RunRecord:
-        inputs = [f"{name}@{pinned}" for name, pinned in sorted(self.inputs.items())]
         return RunRecord(
             run_id=self.run_id,
             job=self.job,
             table=table,
             ds=ds,
             end_ds=end_ds,
-            inputs=inputs + ([self.source] if self.source else []),
+            inputs=self.named_inputs,
             output_version=version,
             rows_in=self.rows_in,
             rows_out=rows,
@@ -136,6 +141,22 @@ class Run:
             error=error,
             raw=self.raw,
         )
+
+
+class Commit(NamedTuple):
+    """When one record's write happened."""
+
+    version: int
+    started_at: datetime
+    finished_at: datetime
+
+    def follows(self, other: "Commit") -> bool:
+        """Whether it came after ``other``, which was recorded before it.
+
+        Jobs that run at the same time are not recorded in the order in which they commit; versions tell, unless the
+        table was deleted and made anew in between, and counts from 0 again.
+        """
+        return self.version >= other.version or self.started_at >= other.finished_at
 
 
 def pinned_inputs(inputs: list[str]) -> dict[str, int]:

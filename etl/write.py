@@ -5,6 +5,7 @@ task writes the same rows), committed with replaceWhere (also when there is noth
 counted after the commit, and recorded in ``runs``.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,10 +16,12 @@ from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
 
+from etl.conflicts import Signature, require_unchanged, settled, signature, teller, version_of
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.errors import WriteVerificationError
 from etl.lake import Lake
+from etl.one_writer import one_writer
 from etl.operations.openlineage import emit
 from etl.runs import Run, RunRecord, runs_frame
 
@@ -26,6 +29,8 @@ from etl.runs import Run, RunRecord, runs_frame
 _WRITERS = 4
 _INVENTORY = "prerank_vacuum_inventory"
 _LOG_RETENTION = "delta.logRetentionDuration"
+#: What others are told while they wait for one of its changes.
+_UPKEEP = {"job": "maintain"}
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,10 @@ def record(lake: Lake, run: Run, written: Sequence[Written]) -> None:
 
 def append_records(lake: Lake, records: Sequence[RunRecord]) -> None:
     """Add rows to ``runs``, and send them on where OpenLineage is configured."""
-    _commit(lake, runs_frame(lake.spark, list(records)), c.RUNS, mode="append", options={})
+    if not records:
+        return
+    frame = runs_frame(lake.spark, list(records))
+    settled(lake, c.RUNS, teller(records[0]), lambda: _commit(lake, frame, c.RUNS, "append", {}))
     lake.refresh(c.RUNS)
     emit(records, lake.root)
 
@@ -97,9 +105,10 @@ def optimize(lake: Lake, table: str, days: Sequence[DateRange], by: str | None) 
     The rows stay the same.
     """
     for span in days:
-        builder = DeltaTable.forPath(lake.spark, lake.path(table)).optimize()
-        builder = builder.where(f"ds >= '{span.start}' AND ds <= '{span.end}'")
-        builder.executeZOrderBy(by) if by else builder.executeCompaction()
+        with one_writer(lake, table, _UPKEEP):
+            builder = DeltaTable.forPath(lake.spark, lake.path(table)).optimize()
+            builder = builder.where(f"ds >= '{span.start}' AND ds <= '{span.end}'")
+            builder.executeZOrderBy(by) if by else builder.executeCompaction()
     lake.refresh(table)
 
 
@@ -111,7 +120,7 @@ def vacuum(lake: Lake, table: str, inventory: DataFrame, hours: int, dry_run: bo
     """
     inventory.createOrReplaceTempView(_INVENTORY)
     command = f"VACUUM {_named(lake, table)} USING INVENTORY (SELECT * FROM {_INVENTORY}) RETAIN {hours:d} HOURS"
-    with _quiet(lake):
+    with _quiet(lake), one_writer(lake, table, _UPKEEP):
         done = lake.spark.sql(f"{command} DRY RUN" if dry_run else command)
         going = [row.path for row in done.toLocalIterator()] if dry_run else []
     lake.spark.catalog.dropTempView(_INVENTORY)
@@ -140,7 +149,8 @@ def keep_log(lake: Lake, table: str, days: int) -> None:
     held = row.properties.get(_LOG_RETENTION)
     if held is None or ((known := re.fullmatch(r"interval (\d+) days", held)) and int(known[1]) < days):
         value = f"interval {2 * days:d} days"
-        lake.spark.sql(f"ALTER TABLE {_named(lake, table)} SET TBLPROPERTIES ('{_LOG_RETENTION}' = '{value}')")
+        with one_writer(lake, table, _UPKEEP):
+            lake.spark.sql(f"ALTER TABLE {_named(lake, table)} SET TBLPROPERTIES ('{_LOG_RETENTION}' = '{value}')")
         lake.refresh(table)
 
 
@@ -151,6 +161,25 @@ def _named(lake: Lake, table: str) -> str:
 
 def _replace(lake: Lake, output: Output, run: Run) -> Written:
     days, table = output.days, output.table
+    own = signature(run, days, output.only)
+
+    def overwrite() -> int:
+        if table in run.inputs:
+            require_unchanged(lake, table, own, run.inputs[table])
+        return _overwrite(lake, output, own)
+
+    computed = settled(lake, table, own, overwrite)
+    # What is verified and recorded is this run's own commit, whatever others have committed since.
+    lake.pinned[table] = version_of(lake, table, own)
+    found = lake.read(table, days).where(_within(days, output.only)).count()
+    if found != computed:
+        raise WriteVerificationError(table, days, computed, found)
+    return Written(table, days, lake.version(table), found)
+
+
+def _overwrite(lake: Lake, output: Output, own: Signature) -> int:
+    """One attempt at a commit; returns the rows that it wrote."""
+    days = output.days
     counted = Observation()
     rows = output.frame.where(_within(days, output.only))
     placed = rows if output.placed else _placed(lake, rows, output)
@@ -158,12 +187,8 @@ def _replace(lake: Lake, output: Output, run: Run) -> Written:
     # executor that held its result is lost.
     placed = placed.observe(counted, F.count(F.lit(1)).alias("rows"))
     where = " AND ".join([f"ds >= '{days.start}'", f"ds <= '{days.end}'", *map(_equals, output.only.items())])
-    _commit(lake, placed, table, mode="overwrite", options={"replaceWhere": where, "userMetadata": run.run_id})
-    lake.refresh(table)
-    found = lake.read(table, days).where(_within(days, output.only)).count()
-    if found != counted.get["rows"]:
-        raise WriteVerificationError(table, days, counted.get["rows"], found)
-    return Written(table, days, lake.version(table), found)
+    _commit(lake, placed, output.table, "overwrite", {"replaceWhere": where, "userMetadata": json.dumps(own)})
+    return int(counted.get["rows"])
 
 
 def _placed(lake: Lake, rows: DataFrame, output: Output) -> DataFrame:

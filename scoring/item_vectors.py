@@ -17,6 +17,7 @@ from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.contract.settings import digest
 from etl.lake import Lake
+from etl.recovery import record_lost_commits
 from etl.runs import Run
 from etl.write import Output, replace_partitions
 from models.features import FeatureSpec
@@ -106,6 +107,7 @@ def _embed(
     version = loaded.card.version
     earlier = _newest(lake, as_of, version)
     if earlier is not None and earlier == as_of and snapshot_digest(held_vectors(lake, as_of, version)) == wanted:
+        record_lost_commits(lake, (c.ITEM_VECTORS,))
         return 0
     changed, carried = described, None
     if earlier is not None:

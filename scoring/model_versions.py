@@ -14,6 +14,7 @@ from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.contract.settings import digest
 from etl.lake import Lake
+from etl.recovery import record_lost_commits
 from etl.runs import Run
 from etl.write import Output, replace_partitions
 from models.errors import ModelError
@@ -133,6 +134,7 @@ def record(lake: Lake, config: PrerankConfig, decided: ModelVersion) -> ModelVer
     today = _newest(lake.read(c.MODELS, day), MOST_DECISIONS) if lake.exists(c.MODELS) else []
     for one in today:
         if not decided.promoted and replace(decided, sequence=one.sequence) == one:
+            record_lost_commits(lake, (c.MODELS,))
             return one
     decided = replace(decided, sequence=1 + max((one.sequence for one in today), default=0))
     frame = lake.spark.createDataFrame([tuple(vars(decided).values())], SCHEMA)

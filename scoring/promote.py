@@ -6,6 +6,7 @@ from pathlib import Path
 from etl.contract import columns as c
 from etl.contract.settings import digest
 from etl.lake import Lake
+from etl.recovery import record_lost_commits
 from models.dataset import Export
 from models.errors import ModelError
 from models.model_dir import ModelCard, load
@@ -47,6 +48,7 @@ def promote(lake: Lake, config: PrerankConfig, model_dir: Path, trial: Trial, tr
         model_dir, Path(config.train.models_root), registered_digest(lake, card.name, card.version)
     )  # fmt: skip
     if champion is not None and (champion.model_name, champion.model_version) == (card.name, card.version):
+        record_lost_commits(lake, (c.MODELS,))
         return Promotion(champion, None)
     export, candidate = Export(trial.data), load(kept.path)
     require_fit(candidate.card.spec, export)

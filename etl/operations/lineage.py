@@ -20,7 +20,7 @@ from etl.operations.audit import records_of, runs_table
 from etl.operations.errors import UnknownRunError
 from etl.operations.reach import SNAPSHOTS, days_behind
 from etl.operations.references import reference_of
-from etl.runs import DROPPED, SUCCEEDED, RunRecord, pinned_inputs
+from etl.runs import DROPPED, SUCCEEDED, Commit, RunRecord, pinned_inputs
 
 Node = dict[str, Any]
 
@@ -123,7 +123,7 @@ def last_writers(
             last = {key: earlier for key, earlier in last.items() if key[0] not in met}
             continue
         part = record.definition_hash if record.table in _BY_DEFINITION else ""
-        last |= {(ds, part): record for ds in met}
+        last |= {(ds, part): record for ds in met if _is_last(record, last.get((ds, part)))}
     if snapshots and last:
         newest = max(ds for ds, _ in last)
         last = {key: record for key, record in last.items() if key[0] == newest}
@@ -131,3 +131,11 @@ def last_writers(
     for (ds, _), record in sorted(last.items(), key=lambda entry: entry[0]):
         spans.setdefault((record.run_id, record.output_version), (record, []))[1].append(ds)
     return [(record, DateRange(held[0], held[-1])) for record, held in spans.values()]
+
+
+def _is_last(record: RunRecord, held: RunRecord | None) -> bool:
+    return held is None or _commit(record).follows(_commit(held))
+
+
+def _commit(record: RunRecord) -> Commit:
+    return Commit(record.output_version or 0, record.started_at, record.finished_at)

@@ -23,6 +23,7 @@ from etl.operations.audit import records_of, runs_table
 from etl.operations.references import Needed, needed_versions
 from etl.operations.retention import days_to_drop, first_kept
 from etl.plan import TILES
+from etl.recovery import record_lost_commits
 from etl.runs import DROPPED, OPTIMIZED, SUCCEEDED, Run, wall_clock
 from etl.sources.listing import JVM_ERRORS, Found, files_below
 from etl.tiles import table_of
@@ -77,11 +78,14 @@ def maintain(lake: Lake, config: EtlConfig, today: str, folders: Sequence[Path],
     ``maintain.vacuum_days`` refer to stay readable. Nothing else may write meanwhile. Raises DamagedReferenceError
     before anything is done.
     """
+    tables = [table for table in TABLES if lake.exists(table)]
+    if not dry_run:
+        record_lost_commits(lake, tables)
     since = wall_clock() - timedelta(days=config.maintain.vacuum_days)
     needed = needed_versions(lake, folders, since)
     first = first_kept(config.maintain.retention_days, today)
     done = []
-    for table in (table for table in TABLES if lake.exists(table)):
+    for table in tables:
         upkeep = Upkeep(table)
         if table in first:
             upkeep.dropped = days_to_drop(table, lake.days_of(table), first[table])

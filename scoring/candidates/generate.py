@@ -20,6 +20,7 @@ from etl.errors import MissingDataError
 from etl.lake import Lake
 from etl.plan import require_current, require_source
 from etl.query_items import best_items, can_rank
+from etl.recovery import record_lost_commits
 from etl.runs import Run
 from etl.write import Output, replace_partitions
 from scoring.candidates.neighbours import nearest_items
@@ -72,6 +73,7 @@ def generate_candidates(
         total, added, unreadable = _counts(todo, held)
         report = CandidatesReport(ds, total, added, 0, dict.fromkeys(SOURCES, 0), 0, 0, unreadable)
         if not total:
+            record_lost_commits(lake, (c.CANDIDATES,))
             return report
         lists = _lists(lake, config, ds, todo, wanted, model_dir)
         found = keep(_joined(todo, lists))
