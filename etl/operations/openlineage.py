@@ -72,7 +72,7 @@ def _events(of_run: Sequence[RunRecord], root: str) -> list[Any]:
 
     first, last = of_run[0], max(record.finished_at for record in of_run)
     failed = first.status == FAILED
-    facets = {}
+    facets: dict[str, Any] = {}
     if failed:
         facets["errorMessage"] = error_message_run.ErrorMessageRunFacet(first.error or "", "PYTHON")
     namespace = os.environ.get("OPENLINEAGE_NAMESPACE", NAMESPACE)
