@@ -35,7 +35,7 @@ test-scheduler: $(STAMP) ## two days by Airflow's scheduler, five backfilled; AR
 test-faults: $(STAMP) ## kill every verb again and again, race two jobs; KILLS=1 for the short form
 	@$(WITH_JAVA) PRERANK_KILLS=$(or $(KILLS),20) $(BIN)/python -m pytest -m 'faults and slow' $(ARGS)
 
-test-cluster: $(STAMP) ## score on standalone and local-cluster; ARGS="-k killed" for the short form
+test-cluster: $(STAMP) ## run on clusters, from a package, on an S3; ARGS="-k killed" for the short form
 	@$(WITH_JAVA) $(BIN)/python -m pytest -m 'cluster and slow' $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy, import-linter

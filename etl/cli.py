@@ -2,13 +2,13 @@
 
 import argparse
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from etl.config import EtlConfig
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.contract.errors import UsageError
+from etl.contract.paths import local_path
 from etl.movielens.config import PROTOCOLS, SPLIT_KINDS, MovieLensConfig
 from etl.operations import cli as operations_cli
 from etl.simulate.config import EFFECTS
@@ -46,9 +46,11 @@ def add_verbs(subparsers: Any) -> None:
     add_days(parser)
     parser.set_defaults(run=run_interactions)
     parser = subparsers.add_parser("export", help="point-in-time training data of a range of days")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="the export directory")
+    parser.add_argument("--out", required=True, type=local_path, metavar="DIR", help="the export directory")
     parser.add_argument("--truth", metavar="DIR", help="a simulated log's truth: adds the oracle's column")
-    parser.add_argument("--baseline", type=Path, metavar="DIR", help="an earlier export: reports how features drifted")
+    parser.add_argument(
+        "--baseline", type=local_path, metavar="DIR", help="an earlier export: reports how features drifted"
+    )
     add_days(parser)
     parser.set_defaults(run=run_export)
     _add_movielens(subparsers)
@@ -123,9 +125,9 @@ def _add_ingest(subparsers: Any) -> None:
 
 def _add_movielens(subparsers: Any) -> None:
     parser = subparsers.add_parser("movielens", help="MovieLens ratings -> an export to compare models on; no lake")
-    parser.add_argument("--input", required=True, type=Path, metavar="PATH",
+    parser.add_argument("--input", required=True, type=local_path, metavar="PATH",
                         help="a folder: GroupLens' ml-100k or ml-1m, or RecBole's atomic files")  # fmt: skip
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="the export directory")
+    parser.add_argument("--out", required=True, type=local_path, metavar="DIR", help="the export directory")
     parser.add_argument("--protocol", choices=PROTOCOLS, default=MovieLensConfig.protocol,
                         help="published_with_leak only lines up with published tables [%(default)s]")  # fmt: skip
     parser.add_argument("--split", choices=SPLIT_KINDS, default=MovieLensConfig.split, help="how to cut [%(default)s]")
@@ -144,7 +146,9 @@ def _add_leaks(parser: argparse.ArgumentParser) -> None:
     leaks.add_argument("--cut", metavar="D", help="the day of the cut [the middle one]")
     leaks.add_argument("--seed", type=int, metavar="S", help="of the sample and of the changes [1]")
     leaks.add_argument("--sample-requests", type=int, metavar="N", help="about so many, of whole queries [20000]")
-    leaks.add_argument("--scratch", type=Path, metavar="DIR", help="for the copies, removed again [a temporary folder]")
+    leaks.add_argument(
+        "--scratch", type=local_path, metavar="DIR", help="for the copies, removed again [a temporary folder]"
+    )
 
 
 def run_simulate(args: argparse.Namespace, context: Context) -> dict[str, Any]:

@@ -207,6 +207,9 @@ class SparkConfig:
     """A named set of Spark settings: local, cpu, gpu, gpu_training or rapids."""
     conf: dict[str, str] = field(default_factory=dict)
     """Single Spark settings on top of the profile, for example spark.conf.spark.driver.memory=8g."""
+    packages: tuple[str, ...] = ()
+    """Maven coordinates of jars beside Delta's, for example org.apache.hadoop:hadoop-aws:3.4.2 for a lake on s3a://.
+    Under spark-submit, name them there: --packages."""
 
 
 @dataclass(frozen=True)

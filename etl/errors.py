@@ -24,6 +24,25 @@ class MissingDataError(PrerankError):
         )
 
 
+class FileSystemError(PrerankError):
+    """A URI names a file system that Spark cannot open: its jars are missing, or it is misspelt."""
+
+    def __init__(self, where: str, reason: str, hadoop: str):
+        self.where, self.reason, self.hadoop = where, reason, hadoop
+        super().__init__(where, reason, hadoop)
+
+    def __str__(self) -> str:
+        scheme, _, rest = self.where.partition(":")
+        if scheme in ("s3", "s3n"):
+            hint = f"Hadoop's name for S3 is s3a: s3a:{rest}"
+        elif scheme == "s3a":
+            jars = f"org.apache.hadoop:hadoop-aws:{self.hadoop}"
+            hint = f"It needs the jars of {jars}: --set spark.packages={jars}, or spark-submit --packages"
+        else:
+            hint = f"Add the jars of '{scheme}' for Hadoop {self.hadoop}: --set spark.packages=GROUP:ARTIFACT:VERSION"
+        return f"{self.where} cannot be opened ({self.reason}). {hint}"
+
+
 class OutdatedTableError(PrerankError):
     """Days of a table were built under another definition than the configuration's."""
 

@@ -2,29 +2,32 @@
 
 import json
 import os
-import re
 from datetime import UTC, datetime
 from typing import Any
 
 from delta.tables import DeltaTable
+from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
-from etl.errors import MissingDataError, TableColumnsError
+from etl.contract.paths import is_uri
+from etl.errors import FileSystemError, MissingDataError, TableColumnsError
 from etl.spark_errors import reading_log
 
 
 class Lake:
     """The tables under one root as of the moment of their first use.
 
-    ``pinned`` holds the version of every table read so far: the inputs of the run record.
+    ``pinned`` holds the version of every table read so far: the inputs of the run record. Raises FileSystemError for a
+    root on a file system that Spark has no jars for.
     """
 
     def __init__(self, spark: SparkSession, root: str):
         self.spark = spark
         self.root = absolute(root).rstrip("/")
+        hadoop_path(spark, self.root)
         self.pinned: dict[str, int] = {}
 
     @property
@@ -112,16 +115,26 @@ def commit_info(spark: SparkSession, path: str, version: int) -> dict[str, Any]:
 
 
 def _log_entry(spark: SparkSession, path: str, version: int) -> tuple[Any, Any]:
-    """A Hadoop path and its file system."""
-    jvm = spark._jvm
-    assert jvm is not None
-    entry = jvm.org.apache.hadoop.fs.Path(f"{path}/_delta_log/{version:020d}.json")
-    return entry, entry.getFileSystem(spark._jsparkSession.sessionState().newHadoopConf())
+    return hadoop_path(spark, f"{path}/_delta_log/{version:020d}.json")
+
+
+def hadoop_path(spark: SparkSession, where: str) -> tuple[Any, Any]:
+    """A path and its file system, as Hadoop has them: the lake need not be a local folder.
+
+    Raises FileSystemError where the file system cannot be opened.
+    """
+    jvm: Any = spark._jvm
+    path = jvm.org.apache.hadoop.fs.Path(where)
+    try:
+        return path, path.getFileSystem(spark._jsparkSession.sessionState().newHadoopConf())
+    except Py4JJavaError as error:
+        version = jvm.org.apache.hadoop.util.VersionInfo.getVersion()
+        raise FileSystemError(where, str(error.java_exception).partition("\n")[0], version) from error
 
 
 def absolute(path: str) -> str:
     """A local path made absolute here: the JVM would resolve it against the folder that it was started in."""
-    return path if re.match(r"[A-Za-z][\w+.-]*:", path) else os.path.abspath(os.path.expanduser(path))
+    return path if is_uri(path) else os.path.abspath(os.path.expanduser(path))
 
 
 def latest_version(spark: SparkSession, path: str) -> int:

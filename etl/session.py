@@ -6,7 +6,7 @@ On a cluster spark-submit decides master, memory and cores; a profile only adds 
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pyspark import SparkConf, SparkContext
@@ -44,8 +44,8 @@ _COMMON = {
     "spark.databricks.delta.optimizeWrite.enabled": "false",
 }
 
-# Wide aggregates compile to methods above 8000 bytes, which the JVM would otherwise only interpret.
-_JAVA_OPTIONS = "-XX:-DontCompileHugeMethods"
+#: Wide aggregates compile to methods above 8000 bytes, which the JVM would otherwise only interpret.
+JAVA_OPTIONS = "-XX:-DontCompileHugeMethods"
 _LOGGING = Path(__file__).with_name("log4j2.properties").absolute()
 
 #: Only stages that run a model hold GPUs, as scoring.resource_profiles has it.
@@ -59,20 +59,20 @@ _PROFILES = {
         "spark.sql.shuffle.partitions": "4",
         "spark.databricks.delta.snapshotPartitions": "2",
         "spark.driver.memory": "4g",
-        "spark.driver.extraJavaOptions": f"{_JAVA_OPTIONS} -Dlog4j2.configurationFile={_LOGGING.as_uri()}",
+        "spark.driver.extraJavaOptions": f"{JAVA_OPTIONS} -Dlog4j2.configurationFile={_LOGGING.as_uri()}",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.driver.host": "localhost",
         "spark.driver.bindAddress": "127.0.0.1",
     },
     "cpu": {
-        "spark.executor.extraJavaOptions": _JAVA_OPTIONS,
+        "spark.executor.extraJavaOptions": JAVA_OPTIONS,
         "spark.sql.adaptive.enabled": "true",
         "spark.sql.adaptive.skewJoin.enabled": "true",
         "spark.databricks.delta.snapshotPartitions": "16",
     },
     GPU_PROFILE: {
-        "spark.executor.extraJavaOptions": _JAVA_OPTIONS,
+        "spark.executor.extraJavaOptions": JAVA_OPTIONS,
         "spark.sql.adaptive.enabled": "true",
         "spark.sql.adaptive.skewJoin.enabled": "true",
         "spark.databricks.delta.snapshotPartitions": "16",
@@ -112,17 +112,25 @@ def profile_conf(config: SparkConfig) -> dict[str, str]:
     return {**_COMMON, **_PROFILES[config.profile], **config.conf}
 
 
-def delta_conf(ivy_home: Path | None = None) -> dict[str, str]:
+def delta_conf(ivy_home: Path | None = None, packages: Sequence[str] = ()) -> dict[str, str]:
     """Delta's jars: those that Spark's resolver has fetched before, else the coordinates for it to fetch.
 
-    Naming cached jars saves the resolver's start, some 5 seconds a session.
+    ``packages`` are coordinates of further jars. Naming cached jars saves the resolver's start, some 5 seconds a
+    session.
     """
+    jars = fetched_jars(ivy_home)
+    named = {"spark.jars": ",".join(str(jar) for jar in jars)} if jars else {}
+    asked = packages if jars else (DELTA_PACKAGE, *packages)
+    return named | ({"spark.jars.packages": ",".join(asked)} if asked else {})
+
+
+def fetched_jars(ivy_home: Path | None = None) -> list[Path]:
+    """Delta's jars where Spark's resolver has left them; [] if it has not fetched them yet."""
     group, artifact, version = DELTA_PACKAGE.split(":")
     cache = (ivy_home or Path.home() / ".ivy2.5.2") / "jars"
-    if (cache / f"{group}_{artifact}-{version}.jar").is_file():
-        jars = sorted(cache.glob(f"{group}_*-{version}.jar"))
-        return {"spark.jars": ",".join(str(jar) for jar in jars)}
-    return {"spark.jars.packages": DELTA_PACKAGE}
+    if not (cache / f"{group}_{artifact}-{version}.jar").is_file():
+        return []
+    return sorted(cache.glob(f"{group}_*-{version}.jar"))
 
 
 def without_submitted(conf: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
@@ -148,7 +156,7 @@ def spark_session(config: SparkConfig, app: str = "prerank") -> SparkSession:
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         if "spark.jars" not in conf and "spark.jars.packages" not in conf:
-            conf = delta_conf() | conf
+            conf = delta_conf(packages=config.packages) | conf
         if config.profile == "local":
             conf = {"spark.master": "local[*]"} | conf
     else:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from etl.contract.errors import UsageError
 from etl.contract.manifest import SPLITS, TEST
+from etl.contract.paths import local_path
 from etl.contract.publish import write_text
 
 if TYPE_CHECKING:
@@ -66,9 +67,9 @@ class Context(Protocol):
 def add_verbs(subparsers: Any) -> None:
     """Add the verbs to an argparse sub-parser collection; each sets ``run(args, context) -> dict``."""
     parser: argparse.ArgumentParser = subparsers.add_parser("train", help="train a model on an export")
-    parser.add_argument("--data", required=True, type=Path, metavar="DIR", help="an export directory")
+    parser.add_argument("--data", required=True, type=local_path, metavar="DIR", help="an export directory")
     parser.add_argument("--model", required=True, metavar="NAME", help=", ".join(TRAINABLE))
-    parser.add_argument("--out", type=Path, metavar="DIR", help="the model directory [{train.models_root}/NAME]")
+    parser.add_argument("--out", type=local_path, metavar="DIR", help="the model directory [{train.models_root}/NAME]")
     parser.add_argument("--fresh", action="store_true", help="start over, whatever an interrupted run has left")
     parser.add_argument(
         "--executors", type=int, default=0, metavar="N", help="train in N processes on Spark executors [in this one]"
@@ -77,7 +78,7 @@ def add_verbs(subparsers: Any) -> None:
     parser.set_defaults(run=run_train)
 
     parser = subparsers.add_parser("evaluate", help="compare models on a split of an export")
-    parser.add_argument("--data", required=True, type=Path, metavar="DIR", help="an export directory")
+    parser.add_argument("--data", required=True, type=local_path, metavar="DIR", help="an export directory")
     parser.add_argument(
         "--models",
         required=True,
@@ -89,7 +90,7 @@ def add_verbs(subparsers: Any) -> None:
     parser.set_defaults(run=run_evaluate)
 
     parser = subparsers.add_parser("ablate", help="train interactrank's ladder, step by step, over seeds")
-    parser.add_argument("--data", required=True, type=Path, metavar="DIR", help="an export directory")
+    parser.add_argument("--data", required=True, type=local_path, metavar="DIR", help="an export directory")
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="trainings of each rung [%(default)s]")
     parser.add_argument("--rungs", metavar="A,B", help=f"the steps above two_tower [{','.join(RUNGS)}]")
     parser.add_argument("--fresh", action="store_true", help="train again what an earlier run has measured")
@@ -228,7 +229,7 @@ def open_scorers(models: str, config: "TrainConfig") -> "dict[str, Scorer]":
     for part in [BM25, *_trained(config)] if everything else [part.strip() for part in models.split(",")]:
         if not part:
             continue
-        directory = Path(part)
+        directory = local_path(part)
         if not directory.is_dir() and part == directory.name:
             directory = Path(config.models_root) / part
         scorer: Scorer

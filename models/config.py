@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from etl.contract.paths import require_local
 from models.model_configs import (
     ColdConfig,
     DatConfig,
@@ -126,6 +127,7 @@ class TrainConfig:
     """Of the model ranktower alone."""
 
     def __post_init__(self) -> None:
+        require_local("models_root", self.models_root)
         for name, known in _CHOICES.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}: known are {', '.join(known)}")

@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from etl.contract.settings import digest
-from etl.lake import Lake
+from etl.lake import Lake, hadoop_path
 
 _DONE = "_SUCCESS"
 #: Tables whose versions say nothing of a score: what runs record, and what the item vectors' own digest stands for.
@@ -47,18 +47,10 @@ def folder_of(lake: Lake, ds: str, version: str) -> str:
 
 def remove(lake: Lake, ds: str, version: str) -> None:
     """Delete what was kept aside for a day."""
-    path, files = _path(lake, folder_of(lake, ds, version))
+    path, files = hadoop_path(lake.spark, folder_of(lake, ds, version))
     files.delete(path, True)
 
 
 def _exists(lake: Lake, where: str) -> bool:
-    path, files = _path(lake, where)
+    path, files = hadoop_path(lake.spark, where)
     return bool(files.exists(path))
-
-
-def _path(lake: Lake, where: str) -> tuple[Any, Any]:
-    """A Hadoop path and its file system: the lake need not be a local folder."""
-    jvm = lake.spark._jvm
-    assert jvm is not None
-    path = jvm.org.apache.hadoop.fs.Path(where)
-    return path, path.getFileSystem(lake.spark._jsparkSession.sessionState().newHadoopConf())

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etl.cli import add_days, day_of
+from etl.contract.paths import local_path
 from etl.operations.text import figure_rows, lineage_text, run_rows, upkeep_rows
 from scoring import registry_cli
 from scoring.candidates import cli as candidates_cli
+from scoring.packaging import cli as packaging_cli
 from scoring.serving import cli as serving_cli
 
 if TYPE_CHECKING:
@@ -39,8 +41,9 @@ def add_verbs(subparsers: Any) -> None:
     parser.set_defaults(run=run_embed)
     registry_cli.add_verbs(subparsers)
     serving_cli.add_verbs(subparsers)
+    packaging_cli.add_verbs(subparsers)
     parser = subparsers.add_parser("report", help="one self-contained HTML page with plots")
-    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="the HTML file")
+    parser.add_argument("--out", required=True, type=local_path, metavar="FILE", help="the HTML file")
     parser.set_defaults(run=run_report)
     parser = subparsers.add_parser("show-config", help="every effective value and where it came from")
     parser.set_defaults(run=run_show_config)
@@ -48,7 +51,7 @@ def add_verbs(subparsers: Any) -> None:
     parser.add_argument("--source", choices=DEMO_SOURCES, default="simulate", help="the log [%(default)s]")
     parser.add_argument("--events", type=int, default=300_000, metavar="N", help="simulated raw rows [%(default)s]")
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="of the simulated log [%(default)s]")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="the scratch folder [./scratch/demo-SOURCE]")
+    parser.add_argument("--out", type=local_path, metavar="DIR", help="the scratch folder [./scratch/demo-SOURCE]")
     parser.set_defaults(run=run_demo)
 
 
@@ -147,6 +150,7 @@ _TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "lineage": lineage_text,
     "monitor": _monitor_text,
     "maintain": _maintain_text,
+    "package": packaging_cli.package_text,
 }
 
 

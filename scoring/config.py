@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from etl.config import EtlConfig
+from etl.contract.paths import require_local
 from models.config import TrainConfig
 
 #: Where a model runs, see ``score.device``.
@@ -37,6 +38,7 @@ class ScoreConfig:
     """On Kubernetes: whose device plugin hands out the GPUs."""
 
     def __post_init__(self) -> None:
+        require_local("vectors_root", self.vectors_root)
         if min(self.top_k, self.requests_per_batch, self.shard_mb, self.chunks) < 1:
             raise ValueError("top_k, requests_per_batch, shard_mb and chunks must be 1 or more")
         if self.device not in DEVICES:

@@ -7,6 +7,17 @@ class ScoringError(PrerankError):
     """Candidates, a model or the lake do not fit together; the message says what to do."""
 
 
+class PackageError(PrerankError):
+    """Something that a package for a cluster needs is not on this machine."""
+
+    def __init__(self, what: str, remedy: str):
+        self.what, self.remedy = what, remedy
+        super().__init__(what, remedy)
+
+    def __str__(self) -> str:
+        return f"nothing was packaged: {self.what}. To mend it, {self.remedy}"
+
+
 class DeviceError(ScoringError):
     """A task has no GPU that it could compute on, though it should."""
 

@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
+from etl.contract.paths import local_path
 from etl.contract.settings import digest
 from etl.lake import Lake
 from etl.recovery import record_lost_commits
@@ -113,7 +114,7 @@ def champion_directory(lake: Lake, ds: str) -> Path:
 
 def model_directory(lake: Lake, model: str, ds: str) -> Path:
     """Where ``--model`` points to: a directory, or that of the champion of ``ds``."""
-    return champion_directory(lake, ds) if model == CHAMPION else Path(model)
+    return champion_directory(lake, ds) if model == CHAMPION else local_path(model)
 
 
 def registered_digest(lake: Lake, name: str, version: str) -> str | None:

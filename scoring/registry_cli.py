@@ -1,11 +1,11 @@
 """The verbs of the model registry, ``promote`` and ``models``, and how their results look in a terminal."""
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etl.contract.dates import parse_ds
 from etl.contract.manifest import TEST, VALIDATION
+from etl.contract.paths import local_path
 from models.config import REQUEST_METRICS
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ METRIC = "ndcg@10"
 def add_verbs(subparsers: Any) -> None:
     """Add the verbs to an argparse sub-parser collection; each sets ``run(args, context) -> dict``."""
     parser = subparsers.add_parser("promote", help="a model against the champion (exit code 3 if it is not better)")
-    parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="a model directory")
-    parser.add_argument("--data", required=True, type=Path, metavar="DIR", help="the export to compare on")
+    parser.add_argument("--model", required=True, type=local_path, metavar="DIR", help="a model directory")
+    parser.add_argument("--data", required=True, type=local_path, metavar="DIR", help="the export to compare on")
     parser.add_argument("--ds", required=True, metavar="D", help="the UTC day that a promotion counts from, yyyy-mm-dd")
     # Rows that a model has learned from do not judge it.
     parser.add_argument("--split", choices=(VALIDATION, TEST), default=TEST, help="rows to compare on [%(default)s]")

@@ -8,7 +8,8 @@ from scoring.config import PrerankConfig
 DEFAULT = "default"
 HIDDEN = "********"
 _SECRET = re.compile(
-    r"secret|password|passwd|token|credential|access[._-]?key|account[._-]?key|sas|private", re.IGNORECASE
+    r"secret|password|passwd|token|credential|access[._-]?key|encryption[._-]?key|account[._-]?key|sas|private",
+    re.IGNORECASE,
 )
 
 

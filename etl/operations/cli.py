@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from etl.contract.dates import DateRange, parse_ds
 from etl.contract.errors import UsageError
+from etl.contract.paths import local_path
 
 if TYPE_CHECKING:
     from etl.cli import Context
@@ -26,7 +27,9 @@ def add_verbs(subparsers: Any, add_days: Any) -> None:
     parser.set_defaults(run=run_lineage)
     parser = subparsers.add_parser("monitor", help="figures of each ds -> monitoring (exit code 3 if a gate fails)")
     parser.add_argument("--baseline", metavar="D", help="the day that PSI compares with [monitor.baseline_days before]")
-    parser.add_argument("--prometheus", type=Path, metavar="FILE", help="also writes the newest day as Prometheus text")
+    parser.add_argument(
+        "--prometheus", type=local_path, metavar="FILE", help="also writes the newest day as Prometheus text"
+    )
     add_days(parser)
     parser.set_defaults(run=run_monitor)
     parser = subparsers.add_parser("maintain", help="drop old days, cluster files by query, remove what nobody needs")
@@ -34,7 +37,7 @@ def add_verbs(subparsers: Any, add_days: Any) -> None:
         "--ds", required=True, metavar="D", help="the newest day that retention counts from, yyyy-mm-dd"
     )
     kept = "models, exports or files for serving whose versions stay; beside maintain.keep"
-    parser.add_argument("--keep", action="append", default=[], type=Path, metavar="DIR", help=kept)
+    parser.add_argument("--keep", action="append", default=[], type=local_path, metavar="DIR", help=kept)
     parser.add_argument("--dry-run", action="store_true", help="change nothing, say what would go")
     parser.set_defaults(run=run_maintain)
 

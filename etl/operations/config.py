@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 
 from etl.contract import columns as c
+from etl.contract.paths import require_local
 
 #: Figures of the table ``monitoring``, each with what its parts are and what it says.
 ROWS, REJECT_SHARE, COVERAGE = "rows", "reject_share", "coverage"
@@ -78,6 +79,7 @@ class MaintainConfig:
     """Folders that are searched for models, exports and files for serving: the versions they name stay readable."""
 
     def __post_init__(self) -> None:
+        require_local("keep", *self.keep)
         for table, days in self.retention_days.items():
             if table not in RETAINED:
                 raise ValueError(

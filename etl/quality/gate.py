@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from etl.config import EtlConfig
+from etl.contract.paths import is_uri
 from etl.errors import GateError
 from etl.quality.profiles import Profile
 from etl.quality.suites import Bound, suite
@@ -21,7 +22,7 @@ _SHOWN_DAYS = 5
 def docs_root(config: EtlConfig) -> Path:
     """Where suites, results and Data Docs are kept: in the lake, or in the working folder when the lake is a URI."""
     root = config.lake.root
-    return Path("./prerank_quality") if "://" in root else Path(root) / "_quality"
+    return Path("./prerank_quality") if is_uri(root) else Path(root).expanduser() / "_quality"
 
 
 def gate(table: str, rows: Profile, config: EtlConfig) -> list[dict[str, object]]:

@@ -1,10 +1,10 @@
 """The verb ``export-serving``."""
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etl.cli import add_days, day_of
+from etl.contract.paths import local_path
 
 if TYPE_CHECKING:
     from scoring.context import Context
@@ -14,7 +14,9 @@ def add_verbs(subparsers: Any) -> None:
     """Add the verb to an argparse sub-parser collection; it sets ``run(args, context) -> dict``."""
     parser = subparsers.add_parser("export-serving", help="what an online pre-ranker loads to serve a day's requests")
     parser.add_argument("--model", required=True, metavar="DIR", help="a model directory, or champion: that of the ds")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="the folder to write, replaced if whole")
+    parser.add_argument(
+        "--out", required=True, type=local_path, metavar="DIR", help="the folder to write, replaced if whole"
+    )
     add_days(parser)
     parser.set_defaults(run=run_export_serving)
 

@@ -2,7 +2,7 @@ import pytest
 
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
-from etl.errors import MissingDataError
+from etl.errors import FileSystemError, MissingDataError
 from etl.lake import Lake, latest_version
 from etl.runs import Run
 from etl.write import Output, replace_partitions
@@ -18,6 +18,21 @@ def test_a_table_that_is_not_there_says_how_to_make_it(spark, tmp_path):
     with pytest.raises(MissingDataError, match="prerank ingest"):
         lake.read(c.EVENTS)
     assert lake.path(c.EVENTS) == f"{tmp_path}/events"
+
+
+@pytest.mark.parametrize(
+    ("root", "remedy"),
+    [
+        ("s3a://bucket/lake", "--set spark.packages=org.apache.hadoop:hadoop-aws:"),
+        ("s3://bucket/lake", "s3a://bucket/lake"),
+        ("abfss://a@b.example/lake", "Add the jars of 'abfss' for Hadoop"),
+    ],
+)
+def test_a_file_system_without_jars_says_how_to_get_them(spark, root: str, remedy: str):
+    with pytest.raises(FileSystemError) as refused:
+        Lake(spark, root)
+    assert remedy in str(refused.value)
+    assert f"{root} cannot be opened" in str(refused.value)
 
 
 def test_a_read_pins_the_version_until_it_is_refreshed(copied):

@@ -37,3 +37,15 @@ def test_delta_comes_from_the_cache_when_it_is_there(tmp_path):
     for name in [*names, f"{group}_delta-storage-0.0.1.jar", "other.jar"]:
         (jars / name).touch()
     assert delta_conf(tmp_path) == {"spark.jars": ",".join(str(jars / name) for name in sorted(names))}
+
+
+@pytest.mark.parametrize("fetched", [True, False])
+def test_further_jars_come_beside_those_of_delta(tmp_path, fetched: bool):
+    group, artifact, version = DELTA_PACKAGE.split(":")
+    (tmp_path / "jars").mkdir()
+    jar = tmp_path / "jars" / f"{group}_{artifact}-{version}.jar"
+    if fetched:
+        jar.touch()
+    conf = delta_conf(tmp_path, ["g:a:1", "g:b:2"])
+    assert conf.get("spark.jars") == (str(jar) if fetched else None)
+    assert conf["spark.jars.packages"] == ("g:a:1,g:b:2" if fetched else f"{DELTA_PACKAGE},g:a:1,g:b:2")

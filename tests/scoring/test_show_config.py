@@ -4,6 +4,11 @@ from etl.contract.settings import load
 from scoring.config import PrerankConfig
 from scoring.show_config import HIDDEN, effective_values
 
+S3_SECRETS = (
+    "secret.key", "access.key", "session.token", "bucket.mine.secret.key", "encryption.key",
+    "server-side-encryption.key",
+)  # fmt: skip
+
 
 def shown(**layers):
     loaded = load(PrerankConfig, layers.get("file"), layers.get("env", {}), layers.get("sets", []))
@@ -30,6 +35,7 @@ def test_a_section_within_a_section_has_the_origin_of_what_set_it(tmp_path):
 
 
 def test_secrets_are_not_printed():
-    values = shown(sets=["spark.conf.spark.hadoop.fs.s3a.secret.key=hunter2", "spark.conf.spark.app.name=x"])
-    assert values["spark.conf.spark.hadoop.fs.s3a.secret.key"][0] == HIDDEN
+    secrets = [f"spark.conf.spark.hadoop.fs.s3a.{name}" for name in S3_SECRETS]
+    values = shown(sets=[*(f"{name}=hunter2" for name in secrets), "spark.conf.spark.app.name=x"])
+    assert {values[name][0] for name in secrets} == {HIDDEN}
     assert values["spark.conf.spark.app.name"][0] == "x"

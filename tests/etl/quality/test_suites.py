@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from etl.config import EtlConfig
@@ -44,3 +46,5 @@ def test_the_share_of_refused_rows_is_bounded_by_the_configuration():
 def test_results_are_kept_in_the_lake_or_beside_the_program_for_a_remote_one():
     assert docs_root(small_config("some/lake")).as_posix() == "some/lake/_quality"
     assert docs_root(small_config("s3a://bucket/lake")).as_posix() == "prerank_quality"
+    assert docs_root(small_config("file:/some/lake")).as_posix() == "prerank_quality"
+    assert docs_root(small_config("~/lake")) == Path.home() / "lake" / "_quality"

@@ -93,15 +93,15 @@ def finish_score(process: "subprocess.Popen[str]", folder: Path) -> Scored:
     return Scored(read_table(folder / "lake" / "scores"), report, read_log(folder / "log"), tasks)
 
 
-def read_table(path: Path) -> pa.Table:
-    """A small Delta table in order of its requests: the files that its log holds, and no others that lie there."""
+def read_table(path: Path, *keys: str) -> pa.Table:
+    """A small Delta table in order of its requests, or of other ``keys``: the files of its log, and no others."""
     files: set[str] = set()
     for commit in sorted((path / "_delta_log").glob("*.json")):
         for action in map(json.loads, commit.read_text().splitlines()):
             files |= {action["add"]["path"]} if "add" in action else set()
             files -= {action["remove"]["path"]} if "remove" in action else set()
     parts = [pq.read_table(path / name, partitioning=None) for name in sorted(files)]
-    return pa.concat_tables(parts).sort_by("request_id").combine_chunks()
+    return pa.concat_tables(parts).sort_by([(key, "ascending") for key in keys or ("request_id",)]).combine_chunks()
 
 
 def settings(profile: str, conf: Mapping[str, str]) -> list[str]:

@@ -47,11 +47,7 @@ def standalone_cluster(folder: Path, hosts: Sequence[WorkerHost]) -> Iterator[st
         for number, host in enumerate(hosts):
             home = folder / f"worker-{number}"
             home.mkdir()
-            script = gpu_script(home / "gpus.sh", host.gpus)
-            (home / "worker.properties").write_text(
-                f"spark.worker.resource.gpu.amount {len(host.gpus)}\n"
-                f"spark.worker.resource.gpu.discoveryScript {script}\n"
-            )
+            (home / "worker.properties").write_text(_offered(host, home))
             words = ["--host", "127.0.0.1", "--webui-port", "0", "--work-dir", str(home), "--cores", str(host.cores),
                      "--memory", host.memory, "--properties-file", str(home / "worker.properties"), master]  # fmt: skip
             running.enter_context(_daemon("worker.Worker", words, home / "log"))
@@ -65,9 +61,18 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
+def _offered(host: WorkerHost, home: Path) -> str:
+    if not host.gpus:
+        return ""
+    script = gpu_script(home / "gpus.sh", host.gpus)
+    return f"spark.worker.resource.gpu.amount {len(host.gpus)}\nspark.worker.resource.gpu.discoveryScript {script}\n"
+
+
 @contextmanager
 def _daemon(name: str, words: Sequence[str], log: Path) -> Iterator[None]:
-    env = os.environ | {"JAVA_HOME": require_java(), "SPARK_DAEMON_MEMORY": "256m", "SPARK_LOCAL_IP": "127.0.0.1"}
+    # Executors inherit it: what they run has to come from their application.
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    env |= {"JAVA_HOME": require_java(), "SPARK_DAEMON_MEMORY": "256m", "SPARK_LOCAL_IP": "127.0.0.1"}
     command = [str(SPARK_CLASS), f"org.apache.spark.deploy.{name}", *words]
     with log.open("w") as out, subprocess.Popen(
         command, stdout=out, stderr=subprocess.STDOUT, env=env, start_new_session=True

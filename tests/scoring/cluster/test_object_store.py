@@ -1,0 +1,73 @@
+"""The whole job on a lake in an object store holds what the same job holds on a local lake."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from etl.contract.manifest import read_manifest
+from tests.scoring.cluster.conftest import Day
+from tests.scoring.cluster.object_store import KEY, SECRET, object_store
+from tests.scoring.cluster.runs import BEFORE, CONFIG, DS, FIRST, LOCAL, RUN_EACH, read_table, settings, start
+
+pytestmark = [pytest.mark.cluster, pytest.mark.spark, pytest.mark.slow]
+
+HADOOP_AWS = "org.apache.hadoop:hadoop-aws:3.4.2"
+VERBS = f"""
+show-config
+simulate --out s3a://bucket/raw --events 3000 --seed 3 --start-ds {FIRST} --end-ds {DS}
+ingest --source parquet --input s3a://bucket/raw/events --start-ds {FIRST} --end-ds {BEFORE}
+ingest --source parquet --input s3a://bucket/raw/items --table items --ds {FIRST}
+ingest --source parquet --input s3a://bucket/raw/candidates --table candidates --ds {DS}
+ingest --source parquet --input s3a://bucket/raw/candidates --table candidates --ds {DS}
+interactions --start-ds {FIRST} --end-ds {BEFORE}
+plan --start-ds {FIRST} --end-ds {BEFORE}
+export --start-ds 2026-01-02 --end-ds {BEFORE} --out data
+score --ds {DS} --model MODEL --set score.chunks=2
+monitor --ds {BEFORE}
+lineage interactions {BEFORE}
+maintain --ds {DS} --keep data
+runs --last 100
+"""
+GRAIN = ("ds", "query_key", "item_id", "segment_name", "segment_value")
+
+
+def run_verbs(lines: str, folder: Path, conf: dict[str, str]) -> list[dict[str, Any]]:
+    """The reports of verbs that run one after the other in one process."""
+    more = ["--json", "--set=lake.root=s3a://bucket/lake", f"--set=spark.packages={HADOOP_AWS}"]
+    verbs = [[*line.split(), *more, *settings("local", conf)] for line in lines.strip().splitlines()]
+    process = start([sys.executable, "-c", RUN_EACH, json.dumps(verbs)], folder)
+    out, err = process.communicate(timeout=900)
+    assert process.returncode == 0, f"{out[-3000:]}\n{err[-6000:]}"
+    assert SECRET not in out + err
+    assert KEY not in out + err
+    return [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+
+
+def test_a_lake_in_an_object_store_holds_what_a_local_one_does(day: Day, tmp_path: Path):
+    (tmp_path / "prerank.yaml").write_text(CONFIG)
+    with object_store(tmp_path / "log") as store:
+        lines = VERBS.replace("MODEL", str(day.folder / "model"))
+        reports = run_verbs(lines, tmp_path, LOCAL | store.conf)
+        lake = store.download("lake", tmp_path / "copy")
+    names = [line.split()[0] for line in VERBS.strip().splitlines()]
+    plan, scored, lineage, upkeep, runs = (
+        reports[names.index(name)] for name in ("plan", "score", "lineage", "maintain", "runs")
+    )
+    assert {step["state"] for step in plan["steps"]} == {"fresh"}
+    assert scored == {**day.report, "chunks_kept": 0}
+    assert read_table(lake / "scores").equals(day.scores)
+    theirs = read_table(day.folder / "lake" / "interactions", *GRAIN)
+    assert read_table(lake / "interactions", *GRAIN).equals(theirs)
+    mine, other = (read_manifest(folder / "data") for folder in (tmp_path, day.folder))
+    assert (mine.shards, mine.statistics, mine.positives) == (other.shards, other.statistics, other.positives)
+    assert "s3a://bucket/raw/events" in json.dumps(lineage)
+    removed = {one["table"]: one["removed_files"] for one in upkeep["tables"]}
+    assert removed["candidates"] == 1, "the first of two ingested alike"
+    assert removed["events"] == removed["interactions"] == 0
+    assert {run["status"] for run in runs["runs"]} <= {"succeeded", "optimized"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "copy", "data", "log", "prerank.yaml", "prerank_quality", "vectors",
+    ]  # fmt: skip
