@@ -9,11 +9,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyspark
 from pyarrow import fs
 
 from tests.scoring.cluster.standalone import free_port
 
 BUCKET = "bucket"
+#: Hadoop's client for it, of the version of Spark's Hadoop.
+[_HADOOP] = (Path(pyspark.__file__).parent / "jars").glob("hadoop-client-api-*.jar")
+CLIENT = f"org.apache.hadoop:hadoop-aws:{_HADOOP.stem.rpartition('-')[2]}"
 KEY, SECRET = "someone", "never-shown"
 START_SECONDS = 60
 #: Objects are said to have been written so long ago: old enough for VACUUM.
@@ -47,10 +51,17 @@ class Store:
             "spark.hadoop.fs.s3a.secret.key": SECRET,
         }
 
+    @property
+    def files(self) -> fs.S3FileSystem:
+        return fs.S3FileSystem(access_key=KEY, secret_key=SECRET, endpoint_override=self.endpoint, region="us-east-1")
+
+    def upload(self, path: str, content: bytes) -> None:
+        with self.files.open_output_stream(f"{BUCKET}/{path}") as out:
+            out.write(content)
+
     def download(self, path: str, folder: Path) -> Path:
         """What lies at ``path`` in the bucket, in a folder."""
-        remote = fs.S3FileSystem(access_key=KEY, secret_key=SECRET, endpoint_override=self.endpoint, region="us-east-1")
-        fs.copy_files(f"{BUCKET}/{path}", str(folder), source_filesystem=remote)
+        fs.copy_files(f"{BUCKET}/{path}", str(folder), source_filesystem=self.files)
         return folder
 
 
