@@ -101,7 +101,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if not rows:
         return
     terminalreporter.section("killed and run again")
-    terminalreporter.write_line(table_of([vars(row) for row in rows]))
+    terminalreporter.write_line(table_of([vars(row) for row in rows], empty=""))
     terminalreporter.write_line(f"{sum(row.kills for row in rows)} kills")
     if os.environ.get("PRERANK_FAULTS_OUT"):
         Path(os.environ["PRERANK_FAULTS_OUT"]).write_text(json.dumps([vars(row) for row in rows], indent=2) + "\n")

@@ -11,7 +11,8 @@ class FirstFile:
     """Tells when a program begins to write, from what it adds to a folder."""
 
     def __init__(self, folder: Path):
-        self.folder, self.known = folder, self._files()
+        self.folder = folder
+        self.known = self._files()
 
     def _files(self) -> set[str]:
         names = set()
