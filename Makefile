@@ -5,6 +5,7 @@ PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python
 BIN := .venv/bin
 STAMP := .venv/.installed
 BENCH_STAMP := .venv/.installed-bench
+FUZZ_STAMP := .venv/.installed-fuzz
 EXTRAS := airflow,complete_journey,openlineage,test,dev
 PIP_INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt
 # Stops the recipe, with one line, where Spark would have no Java to run on.
@@ -12,7 +13,7 @@ WITH_JAVA := JAVA_HOME="$$($(BIN)/python -m etl.java --fetch)" && export JAVA_HO
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-airflow test-scheduler test-faults test-cluster lint format bench bench-interactions \
-  bench-train bench-score bench-movielens lock clean
+  bench-train bench-score bench-movielens fuzz lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +70,10 @@ bench-movielens: $(STAMP) ## every model on MovieLens over seeds; ML=path MODELS
 	  PRERANK_ML_PROTOCOL=$(PROTOCOL) $(BIN)/python -m pytest -q -s -o python_files="bench_*.py" \
 	  tests/benchmarks/bench_movielens.py $(ARGS)
 
+fuzz: $(FUZZ_STAMP) ## random input: text readers for SECONDS=60 by coverage, then FILES=20 of each raw source
+	$(BIN)/python -m tests.fuzz.fuzz_text -max_total_time=$(or $(SECONDS),60) -dict=tests/fuzz/dictionary.txt
+	@$(WITH_JAVA) PRERANK_FUZZ=$(or $(FILES),20) $(BIN)/python -m pytest -q tests/etl/sources/test_hostile_files.py $(ARGS)
+
 lock: $(STAMP) ## write constraints.txt anew from setup.cfg
 	$(BIN)/uv pip compile --quiet --upgrade --all-extras setup.cfg --python-version 3.11 --no-annotate --no-header \
 	  -o constraints.txt
@@ -85,9 +90,13 @@ $(STAMP): setup.cfg constraints.txt
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@echo "installing the locked dependencies into .venv (several GB the first time)"
 	@$(PIP_INSTALL) -e '.[$(EXTRAS)]'
-	@rm -f $(BENCH_STAMP)
+	@rm -f $(BENCH_STAMP) $(FUZZ_STAMP)
 	@touch $@
 
 $(BENCH_STAMP): $(STAMP)
 	@$(PIP_INSTALL) -e '.[$(EXTRAS),bench]'
+	@touch $@
+
+$(FUZZ_STAMP): $(STAMP)
+	@$(PIP_INSTALL) -e '.[$(EXTRAS),fuzz]'
 	@touch $@

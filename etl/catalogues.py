@@ -9,6 +9,7 @@ from etl.config import EtlConfig
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.query_key import with_query_key
+from etl.sources.columns import quoted
 from etl.sources.errors import InputError
 
 GRAIN = {c.ITEMS: ("item_id",), c.QUERIES: ("query_key",), c.CANDIDATES: ("request_id",)}
@@ -60,7 +61,7 @@ def _described(raw: DataFrame, table: str, config: EtlConfig, where: str) -> Dat
     return raw.select(
         "ds",
         *identity,
-        F.concat_ws(" ", *(F.col(name).cast("string") for name in texts)).alias("text"),
+        F.concat_ws(" ", *(F.col(quoted(name)).cast("string") for name in texts)).alias("text"),
         _map([n for n in settings.categories if n in columns], "string").alias("categories"),
         _map([n for n in settings.numerics if n in columns], "double").alias("numerics"),
         _map([n for n in settings.dense if n in columns], "array<float>", arrays).alias("dense"),
@@ -91,9 +92,10 @@ def _map(names: list[str], kind: str, arrays: Collection[str] = ()) -> Column:
 
 
 def _parsed(name: str, kind: str, is_array: bool) -> Column:
+    column = F.col(quoted(name))
     if kind == "string":
-        text = F.col(name).cast("string")
+        text = column.cast("string")
         return F.when(F.trim(text) != "", text)
     if kind.startswith("array") and not is_array:
-        return F.from_json(F.col(name).cast("string"), kind)
-    return F.col(name).cast(kind) if kind.startswith("array") else F.col(name).try_cast(kind)
+        return F.from_json(column.cast("string"), kind)
+    return column.cast(kind) if kind.startswith("array") else column.try_cast(kind)

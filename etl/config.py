@@ -16,13 +16,15 @@ USUAL_FAMILIES = FAMILIES[:5]
 #: Where rows without engagement come from, beside what was shown.
 IMPRESSIONS, CANDIDATES, CATALOGUE = NEGATIVES = ("impressions", "candidates", "catalogue")
 
-_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 
 
 def _check_names(kind: str, names: tuple[str, ...]) -> None:
     for name in names:
         if not _NAME.match(name):
-            raise ValueError(f"{kind} '{name}' becomes part of column names: use lower-case letters, digits and _")
+            raise ValueError(
+                f"{kind} '{name}' becomes part of column names: use at most 64 lower-case letters, digits and _"
+            )
     if len(set(names)) != len(names):
         raise ValueError(f"{kind} names repeat: {', '.join(names)}")
 
@@ -57,6 +59,8 @@ class EventsConfig:
             raise ValueError("'all' is the segment that every event has already: rename the raw column")
         if self.max_query_chars < 1 or self.max_events_per_user_day < 1:
             raise ValueError("max_query_chars and max_events_per_user_day must be at least 1")
+        if not 0 <= self.max_reject_share <= 1:
+            raise ValueError("max_reject_share must lie in [0, 1]: 0 stops at the first refused row, 1 never")
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from etl.config import EventsConfig
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.query_key import with_query_key
+from etl.sources.columns import quoted
 from etl.timestamps import parse_timestamp
 
 MISSING_KEY = "missing_key"
@@ -37,6 +38,8 @@ REASON = "reason"
 STORED = "stored"
 
 _ID_SEPARATOR = "\x1f"
+#: What every reader puts in place of bytes that are not UTF-8.
+_UNREADABLE = "\ufffd"
 
 
 def typed_rows(raw: DataFrame, config: EventsConfig, days: DateRange) -> DataFrame:
@@ -45,17 +48,16 @@ def typed_rows(raw: DataFrame, config: EventsConfig, days: DateRange) -> DataFra
     Rows without a usable timestamp stand under the first ds of the range. Rows outside the range keep their own ds.
     """
     kinds = {field.name: field.dataType for field in raw.schema.fields}
-    fields = [F.col(f"`{name}`") for name in raw.columns]
+    fields = [F.col(quoted(name)) for name in raw.columns]
     text = {name: F.col(name).cast("string") for name in c.RAW_REQUIRED if name != "ts"}
-    position = (
-        F.col("position").cast("string").try_cast("double").try_cast("int") if "position" in kinds else F.lit(None)
-    )
+    position = F.col("position").cast("string").try_cast("double") if "position" in kinds else F.lit(None)
     given_id = F.col("event_id").cast("string") if "event_id" in kinds else F.lit(None)
     typed = raw.select(
         F.struct(*fields).alias(RAW),
         *(column.alias(name) for name, column in text.items()),
         parse_timestamp(F.col("ts"), kinds["ts"]).alias("ts"),
-        position.cast("int").alias("position"),
+        # No list has a place before its first: such a position is as unknown as one that is no number.
+        F.when(position >= 0, position.try_cast("int")).cast("int").alias("position"),
         _segments(config, kinds).alias("segments"),
         given_id.cast("string").alias("event_id"),
     )
@@ -113,7 +115,7 @@ def rejected(rows: DataFrame, run_id: str) -> DataFrame:
     raw_fields = rows.schema[RAW].dataType.fields  # type: ignore[attr-defined]
     names = _delta_names([field.name for field in raw_fields], taken=(REASON, "ds", "run_id"))
     raw_columns = [
-        _as_text(F.col(f"{RAW}.`{field.name}`"), field.dataType.typeName()).alias(name)
+        _as_text(F.col(f"{RAW}.{quoted(field.name)}"), field.dataType.typeName()).alias(name)
         for field, name in zip(raw_fields, names, strict=True)
     ]
     refused = rows.where(F.col(REASON).isin(*REASONS))
@@ -150,6 +152,9 @@ def _row_reason(config: EventsConfig) -> Column:
     missing = F.lit(False)
     for name in keys:
         missing = missing | F.col(name).isNull() | (F.trim(name) == "")
+    for name in ("request_id", "user_id", "query", "item_id"):
+        # Bytes that were no UTF-8 are lost: what is left could be anybody's id.
+        missing = missing | F.coalesce(F.contains(F.col(name), F.lit(_UNREADABLE)), F.lit(False))
     return (
         F.when(missing, F.lit(MISSING_KEY))
         .when(F.col("ts").isNull(), F.lit(BAD_TIMESTAMP))
@@ -166,7 +171,7 @@ def _delta_names(names: Sequence[str], taken: Sequence[str]) -> list[str]:
     """Column names that Delta takes: no special characters, no two alike but for their case, none of ours."""
     used, safe = {name.lower() for name in taken}, []
     for name in names:
-        plain = re.sub(r"[ ,;{}()\n\t=]", "_", name)
+        plain = re.sub(r"[ ,;{}()=`\x00-\x1f\x7f]", "_", name) or "_"
         while plain.lower() in used:
             plain = f"raw_{plain}"
         used.add(plain.lower())

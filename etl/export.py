@@ -18,7 +18,7 @@ from etl.contract import manifest as m
 from etl.contract.dates import DateRange, shift_ds
 from etl.contract.errors import UsageError
 from etl.contract.publish import published_directory
-from etl.contract.settings import digest
+from etl.contract.settings import config_hash
 from etl.cross import cross_names
 from etl.lake import Lake
 from etl.maturity import require_mature
@@ -167,7 +167,7 @@ def _write(
         query_items=_write_table(frames.query_items, LIST, m.QUERY_ITEMS, out / m.QUERY_ITEMS_FILE),
         positives=_positives(frames.rows, config),
         sources={table: lake.version(table) for table in _SOURCES if table in lake.pinned},
-        config_hash=digest(config),
+        config_hash=config_hash(config),
         has_oracle=has_oracle,
         coverage_by_ds=coverage,
         label_definition=_label_definition(config.export),

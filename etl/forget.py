@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from etl.config import EtlConfig
 from etl.contract import columns as c
 from etl.contract.dates import DateRange, ranges_of, shift_ds
-from etl.contract.settings import digest
+from etl.contract.settings import config_hash
 from etl.lake import Lake
 from etl.plan import read_history
 from etl.recovery import record_lost_commits
@@ -56,7 +56,8 @@ def forget_user(lake: Lake, config: EtlConfig, user_id: str) -> Forgotten:
 
 def _without(lake: Lake, config: EtlConfig, table: str, days: DateRange, hashed: str, user_id: str) -> Written:
     frame = lake.read(table, days).where(~F.col("user_id").eqNullSafe(user_id))
-    run = Run(job="forget", config_hash=digest(config), definition_hash=hashed, inputs={table: lake.version(table)})
+    inputs = {table: lake.version(table)}
+    run = Run(job="forget", config_hash=config_hash(config), definition_hash=hashed, inputs=inputs)
     [written] = replace_partitions(lake, [Output(table, frame, days, HOLDERS[table])], run)
     return written
 

@@ -10,7 +10,7 @@ from etl.catalogues import GRAIN, catalogue
 from etl.config import EtlConfig
 from etl.contract import columns as c
 from etl.contract.dates import DateRange, ranges_of
-from etl.contract.settings import digest
+from etl.contract.settings import config_hash
 from etl.definitions import definition_hash
 from etl.errors import EmptyInputError, RowBalanceError, TableColumnsError
 from etl.events import OUTSIDE, REASON, REASONS, accepted, first_of_each_id, rejected, typed_rows, without_bots
@@ -67,7 +67,7 @@ def ingest_events(
         inputs = {table: lake.version(table) for table in (c.EVENTS, c.EVENTS_REJECTED)} if joins else {}
         run = Run(
             job="ingest",
-            config_hash=digest(config),
+            config_hash=config_hash(config),
             definition_hash=definition_hash(c.EVENTS, config),
             inputs=inputs,
             source=source,
@@ -92,7 +92,7 @@ def ingest_catalogue(
         held = [row.ds for row in rows.select("ds").distinct().toLocalIterator()]
         if not held:
             raise EmptyInputError(source, str(days), raw.count())
-        run = Run(job="ingest", config_hash=digest(config), source=source, raw=files)
+        run = Run(job="ingest", config_hash=config_hash(config), source=source, raw=files)
         # Days between that the input says nothing of keep what they have.
         return replace_partitions(lake, [Output(table, rows, span, GRAIN[table]) for span in ranges_of(held)], run)
 
@@ -126,10 +126,10 @@ def _balanced(counts: Counts, read: int, stored: int, days: DateRange, source: s
 def _publish(lake: Lake, rows: DataFrame, report: IngestReport, counts: Counts, config: EtlConfig, run: Run) -> None:
     days = report.days
     events = accepted(rows)
-    refused_by_ds: dict[str, int] = {}
+    refused_by_ds: dict[str, dict[str, int]] = {}
     for (ds, reason), count in counts.items():
         if reason in REASONS:
-            refused_by_ds[ds] = refused_by_ds.get(ds, 0) + count
+            refused_by_ds.setdefault(ds, {})[reason] = count
     gate(c.EVENTS, with_reject_shares(profile(c.EVENTS, events, config), refused_by_ds), config)
     refused = rejected(rows, run.run_id)
     if c.EVENTS_REJECTED in run.inputs:

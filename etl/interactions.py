@@ -10,7 +10,7 @@ from etl.caching import Cached
 from etl.config import EtlConfig
 from etl.contract import columns as c
 from etl.contract.dates import DateRange, day_number, ds_of_number, ranges_of
-from etl.contract.settings import digest
+from etl.contract.settings import config_hash
 from etl.definitions import definition_hash
 from etl.exchange import Tasks
 from etl.kernels.blobs import BUCKET, PART, TABLE
@@ -92,7 +92,7 @@ def _run(lake: Lake, config: EtlConfig, job: Job) -> list[Written]:
     [hashed] = {definition_hash(table, config) for table in job}
     sources = sorted({source for table in job for source in DERIVED[table]})
     inputs = {source: lake.version(source) for source in sources}
-    run = Run("interactions", config_hash=digest(config), definition_hash=hashed, inputs=inputs)
+    run = Run("interactions", config_hash=config_hash(config), definition_hash=hashed, inputs=inputs)
     with Cached() as keep:
         if c.INTERACTIONS in job:
             chains = [_windows(lake, config, days, keep) for days in job[c.INTERACTIONS]]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,9 +13,12 @@ from pyspark.sql import functions as F
 
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
+from etl.contract.errors import UsageError
 from etl.contract.paths import is_uri
 from etl.errors import FileSystemError, MissingDataError, TableColumnsError
 from etl.spark_errors import reading_log
+
+_TABLE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 class Lake:
@@ -27,7 +31,8 @@ class Lake:
     def __init__(self, spark: SparkSession, root: str):
         self.spark = spark
         self.root = absolute(root).rstrip("/")
-        hadoop_path(spark, self.root)
+        if is_uri(self.root):
+            hadoop_path(spark, self.root)
         self.pinned: dict[str, int] = {}
 
     @property
@@ -36,6 +41,9 @@ class Lake:
         return int(self.spark.conf.get("spark.sql.shuffle.partitions") or 1)
 
     def path(self, table: str) -> str:
+        """The folder of a table; UsageError for what cannot be a table's name, such as a path to somewhere else."""
+        if not _TABLE.fullmatch(table):
+            raise UsageError(f"'{table}' is no table's name: expected lower-case letters, digits and _, such as events")
         return f"{self.root}/{table}"
 
     def exists(self, table: str) -> bool:

@@ -10,6 +10,7 @@ from pyspark.sql import types as T
 
 from etl.contract.dates import DateRange
 from etl.events import BOT, EVENT_COLUMNS, RAW, REASON, STORED, in_range
+from etl.sources.columns import quoted
 
 _MAPS = ("segments",)
 
@@ -43,7 +44,7 @@ def new_refusals(refused: DataFrame, stored: DataFrame) -> DataFrame:
     common = [name for name in refused.columns if name in stored.columns and name != "run_id"]
     same = F.lit(True)
     for name in common:
-        same = same & F.col(f"new.`{name}`").eqNullSafe(F.col(f"old.`{name}`"))
+        same = same & F.col(f"new.{quoted(name)}").eqNullSafe(F.col(f"old.{quoted(name)}"))
     fresh = refused.alias("new").join(stored.alias("old"), same, "left_anti")
     return stored.unionByName(fresh, allowMissingColumns=True)
 

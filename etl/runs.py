@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from pyspark.sql import DataFrame, SparkSession
 
 from etl.contract.dates import DateRange
+from etl.contract.masking import masked_text
 
 #: ``failed`` runs wrote nothing that counts; ``dropped`` days were taken away by retention and count as never written;
 #: ``optimized`` ones hold the same rows in other files.
@@ -110,7 +111,7 @@ class Run:
     def named_inputs(self) -> list[str]:
         """As records have them."""
         inputs = [f"{name}@{pinned}" for name, pinned in sorted(self.inputs.items())]
-        return inputs + ([self.source] if self.source else [])
+        return inputs + ([masked_text(self.source)] if self.source else [])
 
     def finished(self, table: str, days: DateRange, version: int, rows: int) -> RunRecord:
         return self._record(table, days.start, days.end, version, rows, self.outcome, None)

@@ -154,12 +154,15 @@ def train_in_group(
     from models.dataset import Export
     from models.distributed import process_group
     from models.model_dir import save
+    from models.registry import get_model
     from models.scorers import no_track
     from models.telemetry import no_log
     from models.train import train
 
     if name == BM25:
         raise UsageError("bm25 needs no training: use it directly, evaluate --models bm25,...")
+    # Before anything is removed or written at a place that the name is a part of.
+    get_model(name)
     checkpoint = out.with_name(f"{out.name}.checkpoint")
     events = Path(config.models_root) / "tensorboard" / out.name if config.tensorboard else None
     with process_group(config.device) as ranks:

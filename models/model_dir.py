@@ -5,6 +5,7 @@ Both files repeat byte for byte when the same training is repeated on the same m
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ from models.train import TrainResult
 CARD = "model.json"
 WEIGHTS = "weights.safetensors"
 FORMAT_VERSION = 1
+# Nothing that leaves its folder or hides in it.
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,8 @@ def save(result: TrainResult, manifest: Manifest, directory: Path, source: Path 
 
 
 def read_card(directory: Path) -> ModelCard:
-    """The description of a model directory; ModelError if it is missing, damaged or of another format."""
+    """The description of a model directory; ModelError if it is missing, damaged, of another format, or named
+    like a path."""
     path = directory / CARD
     if not path.is_file():
         raise ModelError(
@@ -106,6 +110,7 @@ def read_card(directory: Path) -> ModelCard:
         if version != FORMAT_VERSION:
             writer = f" Written by {plain['code']}." if plain.get("code") else ""
             raise ModelError(f"{path}: {other_format(version, FORMAT_VERSION)}{writer} Train again.")
+        _require_plain_names(path, plain)
         return ModelCard(
             config=build(TrainConfig, plain.pop("config")),
             spec=FeatureSpec.from_plain(plain.pop("spec")),
@@ -114,6 +119,17 @@ def read_card(directory: Path) -> ModelCard:
         )
     except (ValueError, KeyError, TypeError, AttributeError, UsageError, UnknownNameError) as error:
         raise ModelError(f"{path} is damaged ({error}): train again") from error
+
+
+def _require_plain_names(path: Path, plain: dict[str, Any]) -> None:
+    """ModelError unless name and version, which become folders and parts of conditions, are plain words."""
+    for what in ("name", "version"):
+        # JSON promises no types.
+        if not (isinstance(value := plain[what], str) and _PLAIN.fullmatch(value)):
+            raise ModelError(
+                f"{path}: the {what} {value!r} cannot be a folder's name: expected letters, digits, '_', '.' and '-', "
+                f"a letter or digit first. Train again."
+            )
 
 
 def load(directory: Path) -> LoadedModel:

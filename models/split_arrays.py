@@ -102,10 +102,10 @@ def _opened(folder: Path, source: str) -> dict[str, Array] | None:
 
 def _mapped(path: Path) -> Array:
     try:
-        return np.load(path, mmap_mode="c")
+        return np.load(path, mmap_mode="c", allow_pickle=False)
     except OSError:
         # The kernel may refuse a writable map of a file larger than memory and swap, though nothing is ever written.
-        return np.load(path, mmap_mode="r")
+        return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 @contextmanager

@@ -59,7 +59,7 @@ def decode_split(
     starts.append(np.array([row]))
     for file in (starts, *files.values()):
         file.finish()
-    request = np.load(out / "request.npy", mmap_mode="r")
+    request = np.load(out / "request.npy", mmap_mode="r", allow_pickle=False)
     if len(np.unique(request)) != len(request):
         raise ExportError(f"split '{split}': rows of one request are not next to each other. Export again.")
 

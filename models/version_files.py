@@ -4,7 +4,6 @@ A training directory is replaced by the next training; what has been judged and 
 """
 
 import hashlib
-import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,33 +11,16 @@ from pathlib import Path
 from etl.contract.publish import published_directory
 from etl.contract.settings import digest
 from models.errors import ModelError
-from models.model_dir import CARD, WEIGHTS, LoadedModel, ModelCard, load, read_card
+from models.model_dir import CARD, WEIGHTS, LoadedModel, load, read_card
 
 VERSIONS = "versions"
 FILES = (CARD, WEIGHTS)
-
-# Names become folders: nothing that leaves its folder or hides in it.
-_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True)
 class KeptVersion:
     path: Path
     digest: str
-
-
-def named_card(directory: Path) -> ModelCard:
-    """The card of a model directory whose name and version can be folders; ModelError otherwise."""
-    card = read_card(directory)
-    # JSON promises no types.
-    names: dict[str, object] = {"name": card.name, "version": card.version}
-    for what, value in names.items():
-        if not (isinstance(value, str) and _PLAIN.fullmatch(value)):
-            raise ModelError(
-                f"{directory / CARD}: the {what} {value!r} cannot be a folder's name: expected letters, digits, '_', "
-                f"'.' and '-', a letter or digit first. Train again."
-            )
-    return card
 
 
 def files_digest(directory: Path) -> str | None:
@@ -59,7 +41,7 @@ def keep_version(source: Path, models_root: Path, known: str | None) -> KeptVers
     versions score equally even where their cards tell of different exports. Raises ModelError for a source that is
     missing, or that changes while it is copied.
     """
-    card, wanted = named_card(source), files_digest(source)
+    card, wanted = read_card(source), files_digest(source)
     target = (models_root / VERSIONS / card.name / card.version).absolute()
     present = files_digest(target)
     if present is not None and present in (wanted, known):

@@ -9,7 +9,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from etl.contract.errors import PrerankError
-from etl.contract.settings import Loaded, digest
+from etl.contract.masking import Masks
+from etl.contract.printable import message as printable_message
+from etl.contract.settings import Loaded, config_hash, to_plain
 from scoring.config import PrerankConfig
 
 if TYPE_CHECKING:
@@ -31,6 +33,11 @@ class Context:
     loaded: Loaded[PrerankConfig]
     started_at: "datetime | None" = None
     """When Spark was asked for; None before."""
+
+    @cached_property
+    def masks(self) -> Masks:
+        """Takes the secrets of configuration and environment out of what is said."""
+        return Masks(os.environ, to_plain(self.config))
 
     @property
     def config(self) -> PrerankConfig:
@@ -89,13 +96,14 @@ class Context:
         from etl.operations.failures import JOBS, first_line, record_failure
 
         if args.verb in JOBS:
-            second = record_failure(self.lake(), args, digest(self.config), self.started_at, error)
+            hashed = config_hash(self.config)
+            second = record_failure(self.lake(), args, hashed, self.started_at, error, self.masks)
             if second is not None:
                 second = self.explained(args, second) or second
                 self.log(f"prerank: the failure could not be recorded in 'runs': {first_line(second)}")
 
     def log(self, message: str) -> None:
-        self.stderr.print(message, markup=False, soft_wrap=True)
+        self.stderr.print(printable_message(self.masks(message)), markup=False, soft_wrap=True)
 
     def on_executors(self, processes: int, function: Callable[..., Any], *args: Any) -> Any:
         from etl.session import spark_session

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from etl.contract.printable import one_line
 from scoring.terminal import text_table
 
 _Plain = Mapping[str, Any]
@@ -18,7 +19,7 @@ def explain_text(result: _Plain) -> str:
         ("model", f"{result['model']} {result['model_version']}, interactions as of {result['as_of']}"),
         ("rank", _rank(result)),
     ]
-    lines = [f"{name:<8} {text}" for name, text in about]
+    lines = [f"{name:<8} {one_line(text)}" for name, text in about]
     return "\n".join([*lines, "", text_table(_head_rows(result)), "", text_table(_part_rows(result))])
 
 

@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
-from etl.contract.settings import digest
+from etl.contract.settings import config_hash
 from etl.lake import Lake
 from etl.recovery import record_lost_commits
 from etl.runs import Run
@@ -121,7 +121,7 @@ def _embed(
     fresh = fresh.observe(counted, F.count(F.lit(1)).alias("rows"))
     vectors = fresh if carried is None else fresh.unionByName(carried)
     vectors = vectors.select(F.lit(as_of).alias("ds"), F.lit(version).alias("model_version"), "*")
-    run = Run(job="embed", config_hash=digest(config), definition_hash=version, inputs=dict(lake.pinned),
+    run = Run(job="embed", config_hash=config_hash(config), definition_hash=version, inputs=dict(lake.pinned),
               source=str(model_dir.absolute()))  # fmt: skip
     day = DateRange(as_of, as_of)
     output = Output(c.ITEM_VECTORS, vectors, day, ("model_version", "item_id"), only={"model_version": version})

@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
@@ -15,7 +16,9 @@ import etl.cli
 import models.cli
 import scoring.cli
 from etl.contract.errors import PrerankError, UnknownNameError, UsageError
-from etl.contract.settings import load
+from etl.contract.masking import Masks
+from etl.contract.printable import json_safe, message, one_line, printable
+from etl.contract.settings import load, to_plain
 from scoring.config import PrerankConfig
 from scoring.context import Context
 
@@ -64,10 +67,12 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def run(argv: Sequence[str]) -> int:
-    """Parse, run one verb, print its result; returns the exit code."""
+def run(argv: Sequence[str], masks: Masks | None = None) -> int:
+    """Parse, run one verb, print its result; returns the exit code. ``masks`` learns the configuration's secrets."""
     args = parse(argv)
     context = Context(load(PrerankConfig, args.config, os.environ, args.set))
+    if masks is not None:
+        masks.learn(to_plain(context.config))
     try:
         result = args.run(args, context)
     except Exception as error:
@@ -79,9 +84,9 @@ def run(argv: Sequence[str]) -> int:
     if result is None:  # another process of the same run speaks for it
         return 0
     if args.json:
-        text = json.dumps(_finite(result), ensure_ascii=False, default=str, allow_nan=False)
+        text = json_safe(json.dumps(_finite(result), ensure_ascii=False, default=str, allow_nan=False))
     else:
-        text = scoring.cli.render(args.verb, result)
+        text = printable(scoring.cli.render(args.verb, result))
     sys.stdout.write(text + "\n")
     return 0
 
@@ -98,14 +103,15 @@ def _finite(value: Any) -> Any:
 def main(argv: Sequence[str] | None = None) -> int:
     """The console script. Failures that have an explanation print it; others name the error, --debug shows where."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if "--debug" not in words:
-        sys.excepthook = _explain
+    masks = Masks(os.environ)
+    sys.excepthook = partial(_trace if "--debug" in words else _explain, masks=masks)
     try:
-        return run(words)
+        return run(words, masks)
     except PrerankError as error:
         if "--debug" in words and error.__cause__ is not None:
-            traceback.print_exception(error.__cause__)
-        sys.stderr.write(f"prerank: {error}\n")
+            cause = error.__cause__
+            _trace(type(cause), cause, cause.__traceback__, masks)
+        sys.stderr.write(f"prerank: {message(masks(str(error)))}\n")
         return error.exit_code
     except KeyboardInterrupt:
         sys.stderr.write("prerank: interrupted; what was committed stands, run the same command to finish\n")
@@ -122,11 +128,18 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     common.add_argument("--debug", action="store_true", help="show the traceback of an unexpected error")
 
 
-def _explain(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+def _explain(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None, masks: Masks | None = None
+) -> None:
+    cause = one_line((masks or Masks())(_first_cause(str(error))))
     sys.stderr.write(
-        f"prerank: unexpected {kind.__name__}: {_first_cause(str(error))}\n"
+        f"prerank: unexpected {kind.__name__}: {cause}\n"
         "Tables are changed only by whole commits; the same command with --debug shows where this happened.\n"
     )
+
+
+def _trace(kind: type[BaseException], error: BaseException, trace: TracebackType | None, masks: Masks) -> None:
+    sys.stderr.write(printable(masks("".join(traceback.format_exception(kind, error, trace)))))
 
 
 def _first_cause(message: str) -> str:

@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.contract.paths import local_path
-from etl.contract.settings import digest
+from etl.contract.settings import config_hash
 from etl.lake import Lake
 from etl.recovery import record_lost_commits
 from etl.runs import Run
@@ -142,7 +142,7 @@ def record(lake: Lake, config: PrerankConfig, decided: ModelVersion) -> ModelVer
     only = {"model_name": decided.model_name, "model_version": decided.model_version}
     run = Run(
         job="promote",
-        config_hash=digest(config),
+        config_hash=config_hash(config),
         definition_hash=decided.model_version,
         inputs=dict(lake.pinned),
         source=decided.data,

@@ -9,10 +9,10 @@ from etl.lake import Lake
 from etl.recovery import record_lost_commits
 from models.dataset import Export
 from models.errors import ModelError
-from models.model_dir import ModelCard, load
+from models.model_dir import ModelCard, load, read_card
 from models.promotion import Comparison, Decision, compare, decide, require_fit
 from models.scorers import TowerScorer, Track
-from models.version_files import KeptVersion, keep_version, load_version, named_card
+from models.version_files import KeptVersion, keep_version, load_version
 from scoring.config import PrerankConfig
 from scoring.errors import NotPromotedError, ScoringError
 from scoring.model_versions import ModelVersion, champion_of, record, registered_digest
@@ -43,7 +43,7 @@ def promote(lake: Lake, config: PrerankConfig, model_dir: Path, trial: Trial, tr
     Raises NotPromotedError once a refusal is recorded, ScoringError if the champion cannot be compared (``force``
     goes on without it), ModelError and ExportError for what cannot be opened or does not fit together.
     """
-    card, champion = named_card(model_dir), champion_of(lake, trial.ds)
+    card, champion = read_card(model_dir), champion_of(lake, trial.ds)
     kept = keep_version(
         model_dir, Path(config.train.models_root), registered_digest(lake, card.name, card.version)
     )  # fmt: skip

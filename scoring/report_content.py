@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 from etl.contract import columns as c
 from etl.contract.dates import shift_ds
 from etl.contract.errors import PrerankError
+from etl.contract.masking import masked_text
 from etl.lake import Lake
 from etl.operations.figures import Figure
 from models.cli import ABLATION, BM25, EVALUATION
@@ -101,7 +102,7 @@ def collect(lake: Lake, config: PrerankConfig) -> ReportContent:
     ablation, damaged = read_ablation(root)
     models, more = read_models(root, evaluation)
     return ReportContent(
-        lake=lake.root,
+        lake=masked_text(lake.root),
         models_root=str(root),
         evaluation=evaluation,
         ablation=ablation,

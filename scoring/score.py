@@ -11,7 +11,7 @@ from etl.backoff import backoff_of, pair_rates, rate_cells
 from etl.config import LakeConfig, SparkConfig
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
-from etl.contract.settings import digest, to_plain
+from etl.contract.settings import config_hash, to_plain
 from etl.errors import MissingDataError
 from etl.lake import Lake
 from etl.plan import require_current
@@ -101,7 +101,7 @@ def _write(day: Day, ranking: Ranking, candidates: DataFrame) -> tuple[dict[str,
         scores = scores.observe(counted, *count_columns())
         scores = scores.select("ds", "request_id", "query_key", "user_id", "segments", "ranked",
                                F.lit(version).alias("model_version"))  # fmt: skip
-        run = Run(job="score", config_hash=digest(config), definition_hash=version, inputs=dict(lake.pinned),
+        run = Run(job="score", config_hash=config_hash(config), definition_hash=version, inputs=dict(lake.pinned),
                   source=ranking.model_dir)  # fmt: skip
         output = Output(c.SCORES, scores, DateRange(day.ds, day.ds), ("model_version", "request_id"),
                         only={"model_version": version}, placed=True)  # fmt: skip

@@ -4,18 +4,22 @@ from collections.abc import Sequence
 from io import StringIO
 from typing import Any
 
+from etl.contract.printable import one_line
+
 
 def text_table(rows: Sequence[Sequence[str]]) -> str:
     """A table whose first row is the header; the first column is left-aligned, the others right-aligned."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for index, name in enumerate(rows[0]):
-        table.add_column(name, justify="left" if index == 0 else "right", no_wrap=True)
+        table.add_column(Text(one_line(name)), justify="left" if index == 0 else "right", no_wrap=True)
     for row in rows[1:]:
-        table.add_row(*(str(cell).replace("[", r"\[") for cell in row))
+        # As Text, which is not searched for markup.
+        table.add_row(*(Text(one_line(str(cell))) for cell in row))
     out = StringIO()
     Console(file=out, width=200, color_system=None).print(table)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
@@ -40,7 +44,7 @@ def lines_of(result: dict[str, Any]) -> str:
         elif isinstance(value, list) and value and isinstance(value[0], dict):
             lines += [key, *(f"  {line}" for line in table_of(value, "").splitlines())]
         elif isinstance(value, list) and value:
-            lines += [key, *(f"  {line}" for line in value)]
+            lines += [key, *(f"  {_text(line)}" for line in value)]
         else:
             lines.append(f"{key:<{width}}  {_text(value)}")
     return "\n".join(lines)
@@ -48,7 +52,7 @@ def lines_of(result: dict[str, Any]) -> str:
 
 def _text(value: Any) -> str:
     """Floats to four digits: the rest is in --json."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else one_line(str(value))
 
 
 def _left_table(rows: Sequence[Sequence[str]]) -> str:

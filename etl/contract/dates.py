@@ -22,8 +22,11 @@ def parse_ds(text: str) -> date:
 
 
 def shift_ds(ds: str, days: int) -> str:
-    """The ds that lies ``days`` after (before, if negative) ``ds``."""
-    return (parse_ds(ds) + timedelta(days=days)).isoformat()
+    """The ds that lies ``days`` after (before, if negative) ``ds``; UsageError where the calendar ends before."""
+    try:
+        return (parse_ds(ds) + timedelta(days=days)).isoformat()
+    except OverflowError:
+        raise UsageError(f"no day lies {days:+d} days from {ds}: days reach from {date.min} to {date.max}") from None
 
 
 def day_number(ds: str) -> int:

@@ -27,7 +27,7 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from etl.contract.errors import ManifestError
@@ -192,7 +192,7 @@ def other_format(found: object, read: int) -> str:
 
 def _from_plain(plain: dict[str, Any]) -> Manifest:
     heads = tuple(_head(**head) for head in plain.pop("heads"))
-    shards = tuple(Shard(**shard) for shard in plain.pop("shards"))
+    shards = tuple(_shard(**shard) for shard in plain.pop("shards"))
     segments = {name: tuple(values) for name, values in plain.pop("segments").items()}
     lists = {key: tuple(plain.pop(key)) for key in ("actions", "cross", "categories", "numerics", "dense")}
     splits = {name: (first, last) for name, (first, last) in plain.pop("splits").items()}
@@ -200,6 +200,12 @@ def _from_plain(plain: dict[str, Any]) -> Manifest:
     labels = _label_definition(**plain.pop("label_definition"))
     made: dict[str, Any] = {"heads": heads, "shards": shards, "segments": segments, "splits": splits, **lists}
     return Manifest(**made, statistics=statistics, label_definition=labels, **plain)
+
+
+def _shard(path: str, split: str, rows: int) -> Shard:
+    if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+        raise ValueError(f"shard {path!r} lies outside the export")
+    return Shard(path, split, rows)
 
 
 def _head(name: str, actions: list[str], weight: float, veto: list[str]) -> Head:

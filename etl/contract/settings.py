@@ -8,21 +8,26 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import math
+import sys
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-import yaml
-
 from etl.contract.errors import UnknownNameError, UsageError
+from etl.contract.masking import masked, masked_tree
+from etl.contract.yaml_text import YamlTextError, parse_yaml
 
 ENV_PREFIX = "PRERANK__"
 DEFAULT_FILE = "prerank.yaml"
 
 C = TypeVar("C")
 _EXPECTED = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+_WITHIN = {int: "a whole number of at most 64 bits", float: "a number that is finite", str: "Unicode text without NUL"}
+_SHOWN_CHARS = 100
+_LARGEST = sys.float_info.max
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +90,11 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def config_hash(config: Any) -> str:
+    """The digest of a configuration for records: of its secrets only that they are set, so that none can be guessed."""
+    return digest(masked_tree(to_plain(config)))
+
+
 def _layers(
     file: Path | None, env: Mapping[str, str], sets: Iterable[str]
 ) -> Iterator[tuple[str, tuple[str, ...], Any]]:
@@ -107,9 +117,13 @@ def _layers(
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        tree = parse_yaml(path.read_text(encoding="utf-8"))
+    except YamlTextError as error:
         raise UsageError(f"{path} is not valid YAML: {error}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not valid YAML: byte {error.start} is not UTF-8") from error
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -129,9 +143,10 @@ def _walk(tree: Mapping[Any, Any], prefix: tuple[str, ...] = ()) -> Iterator[tup
 
 def _scalar(text: str, where: str) -> Any:
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UsageError(f"{where}: '{text}' is not a YAML value: {error}") from error
+        value = parse_yaml(text)
+    except YamlTextError as error:
+        shown = masked(where, text[:_SHOWN_CHARS])
+        raise UsageError(f"{where}: '{shown}' is not a YAML value: {error}") from error
     # An unquoted date, or nothing at all, was meant as text.
     return value if isinstance(value, str | int | float | bool | list | dict) else text
 
@@ -156,8 +171,10 @@ def _resolve(shape: type, key: tuple[str, ...], origin: str) -> tuple[str, ...]:
 
 
 def _put(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
-    for name in path[:-1]:
+    for depth, name in enumerate(path[:-1]):
         tree = tree.setdefault(name, {})
+        if not isinstance(tree, dict):
+            raise _wrong(".".join(path[: depth + 1]), "a section with keys", tree)
     tree[path[-1]] = value
 
 
@@ -178,7 +195,8 @@ def _build(shape: Any, value: Any, where: str) -> Any:
     if origin is dict:
         if not isinstance(value, Mapping):
             raise _wrong(where, "a mapping", value)
-        return {str(name): _build(typing.get_args(shape)[1], item, f"{where}.{name}") for name, item in value.items()}
+        items = {_text(str(name), where): item for name, item in value.items()}
+        return {name: _build(typing.get_args(shape)[1], item, f"{where}.{name}") for name, item in items.items()}
     if origin in (types.UnionType, typing.Union):
         return None if value is None else _build(typing.get_args(shape)[0], value, where)
     return _build_scalar(shape, value, where)
@@ -202,12 +220,25 @@ def _build_scalar(shape: Any, value: Any, where: str) -> Any:
     if shape in (int, float) and isinstance(value, str):
         value = _number(value)
     if shape is str and isinstance(value, str | int | float | bool):
-        return str(value).lower() if isinstance(value, bool) else str(value)
-    if shape is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(value, shape) and not (shape is int and isinstance(value, bool)):
-        return value
-    raise _wrong(where, _EXPECTED[shape], value)
+        return _text(str(value).lower() if isinstance(value, bool) else str(value), where)
+    if isinstance(value, bool) != (shape is bool) or not isinstance(value, (int, float) if shape is float else shape):
+        raise _wrong(where, _EXPECTED[shape], value)
+    if shape is float and not (abs(value) <= _LARGEST and math.isfinite(value)):
+        raise _wrong(where, _WITHIN[shape], value)
+    if shape is int and not -(2**63) <= value < 2**63:
+        raise _wrong(where, _WITHIN[shape], value)
+    return float(value) if shape is float else value
+
+
+def _text(value: str, where: str) -> str:
+    """Text that a file name, a hash and Java can hold."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise _wrong(where, _WITHIN[str], value) from None
+    if "\0" in value:
+        raise _wrong(where, _WITHIN[str], value)
+    return value
 
 
 def _number(text: str) -> int | float | str:
@@ -219,4 +250,9 @@ def _number(text: str) -> int | float | str:
 
 
 def _wrong(where: str, expected: str, value: Any) -> UsageError:
-    return UsageError(f"configuration '{where}': expected {expected}, found {value!r}")
+    try:
+        shown = repr(masked_tree(value, where))
+    except ValueError:  # a number of too many digits
+        shown = f"a {type(value).__name__}"
+    shown = shown if len(shown) <= _SHOWN_CHARS else f"{shown[:_SHOWN_CHARS]}..."
+    return UsageError(f"configuration '{where}': expected {expected}, found {shown}")

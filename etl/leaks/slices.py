@@ -12,7 +12,7 @@ from etl.config import EtlConfig
 from etl.contract import columns as c
 from etl.contract.dates import DateRange, ranges_of, shift_ds
 from etl.contract.errors import UsageError
-from etl.contract.settings import digest
+from etl.contract.settings import config_hash
 from etl.definitions import definition_hash
 from etl.lake import Lake
 from etl.maturity import reach_days
@@ -84,7 +84,7 @@ def write_slice(
     lake: Lake, config: EtlConfig, events: DataFrame, spans: Sequence[DateRange], catalogues: Mapping[str, Snapshots]
 ) -> None:
     """Fill a scratch lake, as if its events had been ingested on these days."""
-    run = Run("check --leaks", config_hash=digest(config), definition_hash=definition_hash(c.EVENTS, config))
+    run = Run("check --leaks", config_hash=config_hash(config), definition_hash=definition_hash(c.EVENTS, config))
     outputs = [Output(c.EVENTS, events, span, ("query_key", "event_id")) for span in spans]
     for table, (frame, held) in catalogues.items():
         outputs += [Output(table, frame, span, GRAIN[table]) for span in ranges_of(held)]

@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 from etl.config import EtlConfig
 from etl.contract import columns as c
 from etl.contract.dates import DateRange, parse_ds, ranges_of
-from etl.contract.settings import digest
+from etl.contract.settings import config_hash
 from etl.lake import Lake, committed_at, data_files
 from etl.operations.audit import records_of, runs_table
 from etl.operations.references import Needed, needed_versions
@@ -104,10 +104,10 @@ def _change(lake: Lake, config: EtlConfig, upkeep: Upkeep) -> None:
     """Retention and clustering, each recorded."""
     if upkeep.dropped is not None:
         nothing = lake.read(upkeep.table).where(F.lit(False))
-        run = Run("maintain", digest(config), inputs={upkeep.table: lake.version(upkeep.table)}, outcome=DROPPED)
+        run = Run("maintain", config_hash(config), inputs={upkeep.table: lake.version(upkeep.table)}, outcome=DROPPED)
         replace_partitions(lake, [Output(upkeep.table, nothing, upkeep.dropped, (), placed=True)], run)
     if upkeep.optimized:
-        run = Run("maintain", digest(config), inputs={upkeep.table: lake.version(upkeep.table)}, outcome=OPTIMIZED)
+        run = Run("maintain", config_hash(config), inputs={upkeep.table: lake.version(upkeep.table)}, outcome=OPTIMIZED)
         optimize(lake, upkeep.table, upkeep.optimized, CLUSTER_BY if upkeep.table in CLUSTERED else None)
         version = lake.version(upkeep.table)
         append_records(lake, [run.finished(upkeep.table, days, version, 0) for days in upkeep.optimized])

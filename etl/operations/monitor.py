@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 from etl.config import EtlConfig
 from etl.contract import columns as c
 from etl.contract.dates import DateRange, day_number, shift_ds
-from etl.contract.settings import digest
+from etl.contract.settings import config_hash
 from etl.errors import MissingDataError
 from etl.lake import Lake
 from etl.operations.config import COVERAGE, DAYS_BEHIND, PSI, REJECT_SHARE, ROWS, SNAPSHOT_AGE
@@ -50,7 +50,7 @@ def monitor(lake: Lake, config: EtlConfig, days: DateRange, baseline: str | None
     figures = sorted(_figures(lake, config, days, baseline), key=lambda one: (one.ds, one.metric, one.part))
     rows = [(one.ds, one.metric, one.part, float(one.value)) for one in figures]
     inputs = {table: version for table, version in lake.pinned.items() if table != c.MONITORING}
-    run = Run("monitor", digest(config), inputs=inputs)
+    run = Run("monitor", config_hash(config), inputs=inputs)
     frame = lake.spark.createDataFrame(rows, SCHEMA)
     replace_partitions(lake, [Output(c.MONITORING, frame, days, ("metric", "part"))], run)
     settings = config.monitor

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from etl.contract.masking import HIDDEN, Masks, masked_text
 from etl.operations.attempts import failure_of
 from etl.runs import FAILED, RunRecord, pinned_inputs
 
@@ -45,7 +46,7 @@ def emit(records: Sequence[RunRecord], root: str) -> None:
             stacklevel=2,
         )
     elif failure is not None:
-        warnings.warn(f"no OpenLineage event was sent: {failure}", stacklevel=2)
+        warnings.warn(f"no OpenLineage event was sent: {Masks(os.environ)(str(failure))}", stacklevel=2)
 
 
 def _send(records: Sequence[RunRecord], root: str) -> None:
@@ -124,7 +125,11 @@ def _version(version: int | str | None) -> Any:
 
 
 def dataset_name(uri: str) -> tuple[str, str]:
-    """(namespace, name) of a path: ``s3://bucket`` and ``lake/events``, or ``file`` and ``/lake/events``."""
+    """(namespace, name) of a path: ``s3://bucket`` and ``lake/events``, or ``file`` and ``/lake/events``.
+
+    Without the user part of a URI, which may hold a password.
+    """
+    uri = masked_text(uri).replace(f"{HIDDEN}@", "")
     scheme = re.match(r"(\w[\w+.-]*)://([^/]+)/(.*)", uri)
     if scheme is None:
         return "file", re.sub(r"^file:(//)?", "", uri)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from etl.contract.printable import one_line
 from etl.operations.config import PSI
 
 _SHOWN_FILES = 3
@@ -57,7 +58,7 @@ def upkeep_rows(tables: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def lineage_text(tree: dict[str, Any]) -> str:
     """A tree of etl.operations.lineage, one line per node."""
-    return "\n".join([_label(tree), *_below(tree, "")])
+    return "\n".join([one_line(_label(tree)), *_below(tree, "")])
 
 
 def _below(node: dict[str, Any], indent: str) -> list[str]:
@@ -65,7 +66,7 @@ def _below(node: dict[str, Any], indent: str) -> list[str]:
     children = [*node.get("from", []), *_files(node)]
     for place, child in enumerate(children):
         last = place == len(children) - 1
-        lines.append(f"{indent}{'└─ ' if last else '├─ '}{_label(child)}")
+        lines.append(f"{indent}{'└─ ' if last else '├─ '}{one_line(_label(child))}")
         lines += _below(child, indent + ("   " if last else "│  "))
     return lines
 

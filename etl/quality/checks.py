@@ -19,6 +19,9 @@ def check_table(lake: Lake, table: str, days: DateRange, config: EtlConfig) -> l
     held = {row["ds"] for row in rows}
     rows = sorted([*rows, *({"ds": ds, "rows": 0} for ds in days if ds not in held)], key=lambda row: str(row["ds"]))
     if table == c.EVENTS and lake.exists(c.EVENTS_REJECTED):
-        refused = lake.read(c.EVENTS_REJECTED, days).groupBy("ds").agg(F.count(F.lit(1)).alias("rows"))
-        rows = with_reject_shares(rows, {row.ds: row.rows for row in refused.toLocalIterator()})
+        refused = lake.read(c.EVENTS_REJECTED, days).groupBy("ds", "reason").agg(F.count(F.lit(1)).alias("rows"))
+        by_ds: dict[str, dict[str, int]] = {}
+        for row in refused.toLocalIterator():
+            by_ds.setdefault(row.ds, {})[row.reason] = row.rows
+        rows = with_reject_shares(rows, by_ds)
     return gate(table, rows, config)

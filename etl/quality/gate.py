@@ -1,6 +1,7 @@
 """Great Expectations over a profile: a failed promise stops the run, and Data Docs say which."""
 
 import os
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,9 +82,16 @@ def _context(docs: Path) -> "FileDataContext":
 
 def _describe(bound: Bound, rows: Profile) -> str:
     broken = [row for row in rows if not _holds(bound, row.get(bound.column))]
-    days = ", ".join(f"{row['ds']}: {row.get(bound.column)}" for row in broken[:_SHOWN_DAYS])
+    days = ", ".join(f"{row['ds']}: {_figure(bound, row)}" for row in broken[:_SHOWN_DAYS])
     more = f" and {len(broken) - _SHOWN_DAYS} more" if len(broken) > _SHOWN_DAYS else ""
     return f"{bound.why} ({days}{more})"
+
+
+def _figure(bound: Bound, row: Mapping[str, object]) -> str:
+    """The figure, with what the profile says it is made up of."""
+    value, words = row.get(bound.column), row.get(f"{bound.column}_words")
+    text = str(round(value, 4) if isinstance(value, float) else value)
+    return f"{text}, of that {words}" if words else text
 
 
 def _holds(bound: Bound, value: object) -> bool:

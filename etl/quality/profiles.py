@@ -1,6 +1,6 @@
 """One aggregation per table: the figures that its suite bounds, per ds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -26,14 +26,19 @@ def rows_of_profile(frame: DataFrame) -> Profile:
     return [row.asDict() for row in frame.toLocalIterator()]
 
 
-def with_reject_shares(rows: Profile, rejected_by_ds: dict[str, int]) -> Profile:
-    """Add the share of refused rows to a profile of events; a day with refused rows only counts too."""
+def with_reject_shares(rows: Profile, rejected: Mapping[str, Mapping[str, int]]) -> Profile:
+    """Add the share of refused rows to a profile of events; a day with refused rows only counts too.
+
+    ``rejected`` is ds -> reason -> rows; a row's ``reject_share_words`` says which reasons are the most frequent.
+    """
     by_ds = {str(row["ds"]): row for row in rows}
     full = []
-    for ds in sorted(by_ds.keys() | rejected_by_ds.keys()):
+    for ds in sorted(by_ds.keys() | rejected.keys()):
         row = by_ds.get(ds) or {"ds": ds, "rows": 0}
-        refused, kept = rejected_by_ds.get(ds, 0), int(str(row["rows"]))
-        full.append({**row, "reject_share": refused / max(1, refused + kept)})
+        reasons = sorted(rejected.get(ds, {}).items(), key=lambda entry: (-entry[1], entry[0]))
+        refused, kept = sum(count for _, count in reasons), int(str(row["rows"]))
+        words = ", ".join(f"{reason} {count}" for reason, count in reasons)
+        full.append({**row, "reject_share": refused / max(1, refused + kept), "reject_share_words": words})
     return full
 
 

@@ -30,7 +30,12 @@ def suite(table: str, config: EtlConfig) -> tuple[Bound, ...]:
             _none("repeated_ids", "event_ids that stand more than once"),
             _none("unknown_actions", "actions outside events.actions"),
             _none("outside_day", "events whose ts is not of their ds"),
-            Bound("reject_share", 0, config.events.max_reject_share, "share of refused rows above max_reject_share"),
+            Bound(
+                "reject_share",
+                0,
+                config.events.max_reject_share,
+                f"share of refused rows above {config.events.max_reject_share:g}, events.max_reject_share",
+            ),
         ),
         c.INTERACTIONS: (
             Bound("rows", 1, None, "a day without interactions"),

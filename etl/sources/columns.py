@@ -102,17 +102,24 @@ def typed(field: T.StructField) -> Column:
     if field.name == "ts" and isinstance(kind, T.TimestampNTZType | T.DateType):
         return column.cast("timestamp")
     if field.name == "items":
-        listed = column.cast("array<string>") if isinstance(kind, T.ArrayType) else item_list(column.cast("string"))
+        is_list = isinstance(kind, T.ArrayType)
+        listed = F.transform(column.cast("array<string>"), _readable) if is_list else item_list(_readable(column))
         # Nothing there is a set without items; null stays for a list that cannot be read.
         return F.when(column.isNull(), F.array().cast("array<string>")).otherwise(listed)
     if isinstance(kind, T.ArrayType):
-        return column
+        holds_text = isinstance(kind.elementType, T.StringType | T.BinaryType)
+        return F.transform(column, _readable) if holds_text else column
     if isinstance(kind, T.StructType | T.MapType):
         return F.to_json(column)
     if field.name in _WHOLE and isinstance(kind, T.FloatType | T.DoubleType):
         whole = (column == F.floor(column)) & (F.abs(column) <= _EXACT)
         return F.when(whole, column.cast("decimal(20,0)").cast("string")).otherwise(column.cast("string"))
-    return column.cast("string")
+    return _readable(column) if isinstance(kind, T.StringType | T.BinaryType) else column.cast("string")
+
+
+def _readable(column: Column) -> Column:
+    """As text, U+FFFD for bytes that are not UTF-8: CSV and JSON arrive so, and Python would refuse such text."""
+    return F.make_valid_utf8(column.cast("string"))
 
 
 def quoted(name: str) -> str:

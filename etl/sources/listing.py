@@ -11,6 +11,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
+from etl.contract.masking import masked_text
 from etl.contract.settings import digest
 from etl.runs import RawFile, RawInput
 from etl.sources.errors import InputError
@@ -88,10 +89,15 @@ def _visible_files(spark: SparkSession, path: str | None) -> tuple[str, list[Fou
 def raw_input(spark: SparkSession, path: str) -> RawInput:
     """What ``path`` holds now, for the record of a run that reads it. Raises InputError as list_files does."""
     _, found = files_at(spark, path)
-    files = [RawFile(file.path, file.bytes, datetime.fromtimestamp(file.modified_ms / 1000, UTC)) for file in found]
+    # A URI may carry a password, which belongs into no record.
+    files = [
+        RawFile(masked_text(file.path), file.bytes, datetime.fromtimestamp(file.modified_ms / 1000, UTC))
+        for file in found
+    ]
     newest = max(file.modified_at for file in files)
     size = sum(file.bytes for file in files)
-    return RawInput(path, len(files), size, newest, digest([list(file) for file in found]), files[:_MOST_LISTED])
+    state = digest([list(file) for file in found])
+    return RawInput(masked_text(path), len(files), size, newest, state, files[:_MOST_LISTED])
 
 
 def head(spark: SparkSession, file: str, size: int = 65536) -> str:

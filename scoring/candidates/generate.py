@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from etl.caching import Cached
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
-from etl.contract.settings import digest
+from etl.contract.settings import config_hash
 from etl.errors import MissingDataError
 from etl.lake import Lake
 from etl.plan import require_current, require_source
@@ -81,7 +81,7 @@ def generate_candidates(
         if report.filled or added:
             filled = found.select("ds", *REQUEST, "items")
             frame = held.where(~is_open()).unionByName(filled, allowMissingColumns=True)
-            run = Run(job="candidates", config_hash=digest(config), inputs=dict(lake.pinned), rows_in=total)
+            run = Run(job="candidates", config_hash=config_hash(config), inputs=dict(lake.pinned), rows_in=total)
             replace_partitions(lake, [Output(c.CANDIDATES, frame, day, ("request_id",))], run)
     return report
 

@@ -1,5 +1,6 @@
 """The job of ``export-serving``: a model and what requests of a day may know, as files that an online server loads."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -50,6 +51,8 @@ class ServingReport:
     rows: dict[str, int]
     """By file."""
     megabytes: float
+    digest: str
+    """The SHA-256 of the manifest, for a server to pin: it holds that of every file."""
 
 
 @dataclass(frozen=True)
@@ -103,10 +106,11 @@ def export_serving(lake: Lake, config: PrerankConfig, ds: str, model_dir: Path, 
             "files": files,
         }
         text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
-        (aside / MANIFEST).write_text(text + "\n", encoding="utf-8")
+        whole = f"{text}\n".encode()
+        (aside / MANIFEST).write_bytes(whole)
     size = sum(file["bytes"] for file in files.values())
-    version = loaded.card.version
-    return ServingReport(str(out), loaded.card.name, version, ds, as_of, snapshot, rows, round(size / 1e6, 1))
+    version, digest = loaded.card.version, hashlib.sha256(whole).hexdigest()
+    return ServingReport(str(out), loaded.card.name, version, ds, as_of, snapshot, rows, round(size / 1e6, 1), digest)
 
 
 def _rates(job: _Job) -> tuple[Backoff | None, dict[str, Any] | None]:
@@ -155,11 +159,13 @@ def _write_queries(job: _Job, backoff: Backoff | None, folder: Path) -> dict[str
 
 
 def _described(path: Path, rows: int | None) -> Mapping[str, Any]:
+    with path.open("rb") as file:
+        found = {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
     if rows is None:
-        return {"bytes": path.stat().st_size}
+        return found
     schema = pq.read_schema(path)
     return {
-        "bytes": path.stat().st_size,
+        **found,
         "rows": rows,
         "row_group_rows": GROUP_ROWS,
         "columns": {field.name: str(field.type) for field in schema},

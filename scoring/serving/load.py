@@ -1,9 +1,10 @@
 """How a server uses an ``export-serving`` folder: what to look up, how to build the tower's inputs, how to score.
 
-A reference to port rather than a server: it needs torch, pyarrow, numpy and models/hashing.py, nothing else of prerank,
-and no Spark. The folder's ``manifest.json`` states the rules that it follows.
+A reference to port rather than a server: it needs torch, pyarrow, numpy, models/hashing.py and program_files.py beside
+this file, nothing else of prerank, and no Spark. The folder's ``manifest.json`` states the rules that it follows.
 """
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ import torch
 from pyarrow import dataset
 
 from models.hashing import age_buckets, bucket, bucket_ids, text_ids
+from scoring.serving.program_files import load_program
 
 ALL, HAS_HISTORY = "all", "has_history"
 #: (item_id, segment) -> the pair's row of interactions.parquet.
@@ -40,9 +42,12 @@ class Request:
 class Serving:
     """Items and towers in memory; interactions are read from their file by query."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, digest: str = ""):
         self.folder = folder
-        self.manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        text = (folder / "manifest.json").read_bytes()
+        if digest and hashlib.sha256(text).hexdigest() != digest:
+            raise ValueError(f"{folder / 'manifest.json'} is not the one whose digest is pinned: {digest}")
+        self.manifest = json.loads(text)
         self.features, self.fusion, self.rates = (self.manifest[part] for part in ("features", "fusion", "rates"))
         _check_hashing(self.features)
         items = pq.read_table(folder / "items.parquet")
@@ -50,7 +55,13 @@ class Serving:
         width = self.manifest["programs"]["item_tower.pt2"]["outputs"][0]["shape"][1]
         self.vectors = _matrix(items["vector"], width)  # (N, Y)
         self.buckets = _matrix(items["buckets"], 1 + len(self.features["categories"]))  # (N, 1 + K)
-        self.query_tower = torch.export.load(folder / "query_tower.pt2").module()
+        self.query_tower = self._program("query_tower.pt2")
+
+    def _program(self, name: str) -> Any:
+        path, written = self.folder / name, self.manifest["files"][name]["sha256"]
+        if hashlib.sha256(path.read_bytes()).hexdigest() != written:
+            raise ValueError(f"{path} is not the file that the manifest was written for: run export-serving again")
+        return load_program(path)
 
     def rank(self, request: Request, k: int = 100) -> list[tuple[str, float]]:
         """The best k candidates with their scores, best first; ties by item_id."""
@@ -80,7 +91,7 @@ class Serving:
 
     @cached_property
     def scorer(self) -> Any:
-        return torch.export.load(self.folder / "scorer.pt2").module()
+        return self._program("scorer.pt2")
 
     def query_inputs(self, request: Request, best: Sequence[str]) -> tuple[torch.Tensor, ...]:
         """The query tower's inputs for one request (R = 1), in the order of its signature."""
@@ -185,9 +196,12 @@ class Serving:
         return {name: dataset.dataset(self.folder / name) for name in names}
 
 
-def load_serving(folder: str | Path) -> Serving:
-    """Open a finished export. Raises ValueError if text is hashed otherwise here than where it was made."""
-    return Serving(Path(folder))
+def load_serving(folder: str | Path, digest: str = "") -> Serving:
+    """Open a finished export; ``digest`` is the one that export-serving printed, where the folder has to be that one.
+
+    Raises ValueError if a program or the manifest was changed, or text is hashed otherwise here than where it was made.
+    """
+    return Serving(Path(folder), digest)
 
 
 def _contribution(term: Mapping[str, Any], segment: str, rates: Mapping[str, float]) -> float:

@@ -17,6 +17,7 @@ from models.features import FeatureSpec
 from models.fusion import LinearFusionRanker
 from scoring.errors import ScoringError
 from scoring.serving.drawn import drawn_cross, drawn_items, drawn_queries
+from scoring.serving.program_files import load_program
 
 QUERY_TOWER, ITEM_TOWER, SCORER = "query_tower.pt2", "item_tower.pt2", "scorer.pt2"
 #: A program is traced at the last size and compared with the model at all of them.
@@ -143,7 +144,7 @@ def _without_unread(module: nn.Module, program: ExportedProgram) -> nn.Module:
 @torch.no_grad()
 def require_equal(path: Path, module: nn.Module, inputs_of: Callable[[int], Tensors]) -> None:
     """The program of a file and the module it came from give equal outputs, or ScoringError says where they differ."""
-    program = torch.export.load(path).module()
+    program = load_program(path)
     for rows in BATCH_SIZES:
         inputs = inputs_of(rows)
         for place, (said, meant) in enumerate(zip(program(*inputs), module(*inputs), strict=True)):

@@ -1,8 +1,9 @@
 """Effective values and where they came from."""
 
+from etl.contract.masking import HIDDEN
 from etl.contract.settings import load
 from scoring.config import PrerankConfig
-from scoring.show_config import HIDDEN, effective_values
+from scoring.show_config import effective_values
 
 S3_SECRETS = (
     "secret.key", "access.key", "session.token", "bucket.mine.secret.key", "encryption.key",

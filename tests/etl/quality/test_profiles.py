@@ -8,9 +8,11 @@ FAULTS = {"missing_keys", "repeated_event_id", "repeated_ids", "unknown_actions"
 
 
 def test_refused_rows_count_on_days_without_events_too():
-    rows = with_reject_shares([{"ds": "b", "rows": 3}], {"b": 1, "a": 2})
-    assert rows == [{"ds": "a", "rows": 0, "reject_share": 1.0}, {"ds": "b", "rows": 3, "reject_share": 0.25}]
-    assert with_reject_shares([{"ds": "a", "rows": 2}], {}) == [{"ds": "a", "rows": 2, "reject_share": 0.0}]
+    rows = with_reject_shares([{"ds": "b", "rows": 3}], {"b": {"bot": 1}, "a": {"bot": 1, "duplicate": 4}})
+    assert [(row["ds"], row["rows"], row["reject_share"]) for row in rows] == [("a", 0, 1.0), ("b", 3, 0.25)]
+    assert [row["reject_share_words"] for row in rows] == ["duplicate 4, bot 1", "bot 1"]
+    [whole] = with_reject_shares([{"ds": "a", "rows": 2}], {})
+    assert whole == {"ds": "a", "rows": 2, "reject_share": 0.0, "reject_share_words": ""}
 
 
 @pytest.mark.spark

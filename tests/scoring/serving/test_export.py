@@ -1,7 +1,9 @@
 """A serving folder, loaded without Spark, ranks and sees what the batch job does."""
 
+import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -183,7 +185,23 @@ def test_the_loader_needs_neither_spark_nor_the_rest_of_prerank():
         "('etl', 'models', 'scoring', 'pyspark')}; print(*sorted(ours))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
-    assert done.stdout.split() == ["models", "models.hashing", "scoring", "scoring.serving", "scoring.serving.load"]
+    serving = ["scoring.serving", "scoring.serving.load", "scoring.serving.program_files"]
+    assert done.stdout.split() == ["models", "models.hashing", "scoring", *serving]
+
+
+def test_a_folder_that_was_changed_is_not_served(folder_of: Callable[[str], Path], tmp_path: Path):
+    """The manifest has every file's digest, and whoever serves may pin the manifest's."""
+    folder = shutil.copytree(folder_of("interactrank"), tmp_path / "copy")
+    text = (folder / "manifest.json").read_bytes()
+    digest = hashlib.sha256(text).hexdigest()
+    assert load_serving(folder, digest).manifest["files"]["query_tower.pt2"]["sha256"]
+    (folder / "manifest.json").write_bytes(text + b" ")
+    with pytest.raises(ValueError, match="pinned"):
+        load_serving(folder, digest)
+    with (folder / "query_tower.pt2").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(ValueError, match=r"query_tower\.pt2 is not the file"):
+        load_serving(folder)
 
 
 def test_the_readmes_lines_rank_a_request(
