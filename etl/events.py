@@ -168,10 +168,10 @@ def _as_text(column: Column, kind: str) -> Column:
 
 
 def _delta_names(names: Sequence[str], taken: Sequence[str]) -> list[str]:
-    """Column names that Delta takes: no special characters, no two alike but for their case, none of ours."""
+    """Names that Delta takes and SQL needs no quotes for: no two alike but for their case, none of ours."""
     used, safe = {name.lower() for name in taken}, []
     for name in names:
-        plain = re.sub(r"[ ,;{}()=`\x00-\x1f\x7f]", "_", name) or "_"
+        plain = re.sub(r"\W", "_", name) or "_"
         while plain.lower() in used:
             plain = f"raw_{plain}"
         used.add(plain.lower())

@@ -77,9 +77,10 @@ def read_csv(
         schema = T.StructType([T.StructField(name, T.StringType()) for name in (*columns, CORRUPT)])
         # Without pruning every line is parsed whole, so a count sees the same lines as a full read.
         reader = _reader(spark, listing).options(
-            header=True, multiLine=True, quote='"', escape='"', columnPruning=False
+            header=True, multiLine=True, quote='"', escape='"', columnPruning=False, lineSep="\n"
         )
-        parts.append(_load(reader.schema(schema), "csv", files, str(path), spark))
+        part = _load(reader.schema(schema), "csv", files, str(path), spark)
+        parts.append(_without_carriage_returns(part, columns[-1]))
     return to_raw(mask_corrupt(union(parts)), table, renames, str(path))
 
 
@@ -147,9 +148,26 @@ def _load(reader: DataFrameReader, kind: str, files: Iterable[str], where: str, 
         raise InputError(where, f"Spark cannot read it as {kind} ({first_line(error)})", "check --source") from error
 
 
+def _without_carriage_returns(df: DataFrame, last: str) -> DataFrame:
+    """Lines may end with CR LF, all of them or some; one that is nothing else is no row.
+
+    Left to find out by itself, Spark takes the first line's end for that of all, and glues lines that end otherwise.
+    """
+    ended = F.regexp_replace(F.col(quoted(last)), r"\r\z", "")
+    corrupt = F.regexp_replace(CORRUPT, r"\r\z", "")
+    names = {last: F.when(ended != "", ended), CORRUPT: corrupt}
+    trimmed = [names.get(name, F.col(quoted(name))).alias(name) for name in df.columns]
+    return df.select(*trimmed).where(F.col(CORRUPT).isNull() | (F.col(CORRUPT) != ""))
+
+
 def _csv_header(spark: SparkSession, file: str) -> tuple[str, ...]:
     rows = csv.reader(io.StringIO(head(spark, file)))
-    header = next((row for row in rows if row), None)
+    try:
+        header = next((row for row in rows if row), None)
+    except csv.Error as error:
+        raise InputError(
+            file, f"its header line cannot be read ({error})", "end lines with LF or CR LF, and close every quote"
+        ) from error
     if header is None:
         raise InputError(file, "has no header line", "the first line of a CSV file names its columns")
     names = [name.strip() or f"_c{index}" for index, name in enumerate(header)]

@@ -73,6 +73,8 @@ def test_a_refused_row_can_be_read_back_as_it_came(ingested):
     rows = lake.read(c.EVENTS_REJECTED).collect()
     assert {row.action for row in rows if row.reason == "unknown_action"} >= {"click'; DROP TABLE events; --"}
     assert {row.ts for row in rows if row.reason == "bad_timestamp"} >= {"soon", "10:00:00"}
+    # A line that was half a line has no columns.
+    assert {row["a_b_c__d_e__"] for row in rows} - {None} == {"kept"}
 
 
 @pytest.mark.parametrize(("share", "stops"), [(0.1, False), (0.101, True), (0.5, True)])

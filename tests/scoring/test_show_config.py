@@ -35,6 +35,10 @@ def test_a_section_within_a_section_has_the_origin_of_what_set_it(tmp_path):
     assert values["train.hit.heads"] == (2, "default")
 
 
+def test_no_key_of_our_own_is_taken_for_a_secret():
+    assert [key for key, (value, _) in shown().items() if value == HIDDEN] == []
+
+
 def test_secrets_are_not_printed():
     secrets = [f"spark.conf.spark.hadoop.fs.s3a.{name}" for name in S3_SECRETS]
     values = shown(sets=[*(f"{name}=hunter2" for name in secrets), "spark.conf.spark.app.name=x"])

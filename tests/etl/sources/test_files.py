@@ -56,6 +56,28 @@ def test_csv_quotes_may_hold_commas_quotes_and_line_ends(spark, tmp_path):
     assert [row["query"] for row in rows(read(spark, "csv", file))] == ['red, "big"\nshoe']
 
 
+def test_csv_lines_may_end_with_cr_lf_or_lf_and_no_line_is_glued_to_the_next(spark, tmp_path):
+    second = LINE.replace("007", "008")
+    lines = [HEADER + ",country\r", LINE + ",US", second + ",\r", "half,a", second + ',"DE"\r', "\r", "half,b\r", ""]
+    file = write(tmp_path / "log.csv", "")
+    file.write_bytes("\n".join(lines).encode())
+    found = [(row["request_id"], row["country"], row[CORRUPT]) for row in rows(read(spark, "csv", file))]
+    assert sorted(found, key=str) == [
+        ("007", "US", None),
+        ("008", "DE", None),
+        ("008", None, None),
+        (None, None, "half,a"),
+        (None, None, "half,b"),
+    ]
+
+
+def test_a_csv_whose_lines_end_with_cr_alone_is_refused(spark, tmp_path):
+    file = write(tmp_path / "log.csv", "")
+    file.write_bytes(f"{HEADER}\r{LINE}\r".encode())
+    with pytest.raises(InputError, match="end lines with LF"):
+        read(spark, "csv", file)
+
+
 def test_a_csv_line_with_too_few_fields_is_kept_as_corrupt(spark, tmp_path):
     df = read(spark, "csv", write(tmp_path / "log.csv", f"{HEADER}\n{LINE}\n007,oops\n"))
     corrupt = [row for row in rows(df) if row[CORRUPT]]
