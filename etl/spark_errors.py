@@ -22,7 +22,10 @@ _REFUSED = re.compile(
     r"|DELTA_CANNOT_CREATE_LOG_PATH|AccessControlException|AccessDenied|403 Forbidden"
 )
 _PATH = re.compile(r"(?:file:)?(/[^\n()]+?)(?:: | \(|$)", re.MULTILINE)
-_UNREADABLE = re.compile(r"\[(FAILED_READ_FILE|CANNOT_READ_FILE_FOOTER)[^\]]*\][^\n]*? file:? (\S[^\n]*?)\.(?=\s|$)")
+_UNREADABLE = re.compile(
+    r"\[(?:FAILED_READ_FILE|CANNOT_READ_FILE_FOOTER)[^\]]*\][^\n]*? file:? (?P<read>\S[^\n]*?)\.(?=\s|$)"
+    r"|ChecksumException: Checksum error: (?P<checked>\S+) at"
+)
 _DAMAGED_LOG = re.compile(
     r"\[(DELTA_TRUNCATED_TRANSACTION_LOG|DELTA_VERSIONS_NOT_CONTIGUOUS|DELTA_STATE_RECOVER_ERROR|DELTA_LOG_FILE_NOT_FOUND"
     r"|DELTA_MISSING_PART_FILES|DELTA_TXN_LOG_FAILED_INTEGRITY|DELTA_CHECKPOINT_NON_EXIST_TABLE"
@@ -97,6 +100,16 @@ def said_by(error: BaseException) -> str:
     return "\n".join(parts)
 
 
+def unreadable_file(text: str) -> tuple[str, str] | None:
+    """The file that could not be read, and what is the matter with it, where ``text`` (see said_by) names one."""
+    found = _UNREADABLE.search(text)
+    if found is None:
+        return None
+    state = next((words for cause, words in _FOUND.items() if re.search(cause, text)), None)
+    path = re.sub(r"^file:/*(?=/)", "", unquote(found["read"] or found["checked"]))
+    return path, state or f"cannot be read: {last_cause(text)}"
+
+
 def last_cause(text: str) -> str:
     """The innermost of Java's causes, or the first line where there are none."""
     causes = [line.removeprefix("Caused by: ") for line in text.splitlines() if line.startswith("Caused by: ")]
@@ -135,12 +148,10 @@ def _damaged_log(text: str, root: str) -> PrerankError | None:
 
 
 def _damaged_file(text: str, root: str) -> PrerankError | None:
-    found = _UNREADABLE.search(text)
+    found = unreadable_file(text)
     if found is None:
         return None
-    path = re.sub(r"^file:/*(?=/)", "", unquote(found[2]))
-    state = next((words for cause, words in _FOUND.items() if re.search(cause, text)), None)
-    state = state or f"cannot be read: {last_cause(text)}"
+    path, state = found
     if "/_delta_log/" in path:
         table_path, _, name = path.partition("/_delta_log/")
         return DamagedLogError(table_path.rsplit("/", 1)[-1], table_path, f"{name} {state}")

@@ -28,7 +28,7 @@ from etl.sources.listing import (
     partition_values_as_text,
     tail,
 )
-from etl.spark_errors import last_cause, said_by
+from etl.spark_errors import last_cause, said_by, unreadable_file
 
 _PARQUET_MAGIC = b"PAR1"
 _WRITE_AGAIN = "write it again, or remove it if it is a leftover; the tables are as they were"
@@ -145,6 +145,8 @@ def _load(reader: DataFrameReader, kind: str, files: Iterable[str], where: str, 
         with partition_values_as_text(spark):
             return reader.format(kind).load([literal(file) for file in files])
     except JVM_ERRORS as error:
+        if named := unreadable_file(said_by(error)):
+            raise InputError(*named, _WRITE_AGAIN) from error
         raise InputError(where, f"Spark cannot read it as {kind} ({first_line(error)})", "check --source") from error
 
 

@@ -41,16 +41,16 @@ def log_of(day):
     return rows
 
 
-def write_instants(path, rows):
-    """The same as instants, and as times without a zone, which are UTC: Parquet's own types of both."""
+def write_kind(path, kind, rows):
+    """As text; as instants, Parquet's type with a zone; or as its type without one, of times that are UTC."""
+    if kind == "text":
+        write_raw(path, rows)
+        return
     when = [_instant(row["ts"]) for row in rows]
+    zoned = pa.array(when, pa.timestamp("us", "UTC"))
+    naive = pa.array([at.replace(tzinfo=None) for at in when], pa.timestamp("us"))
     columns = {name: pa.array([row[name] for row in rows], pa.string()) for name in RAW_COLUMNS if name != "ts"}
-    path.mkdir()
-    half, whole = len(rows) // 2, pa.table(columns)
-    zoned = pa.array(when[:half], pa.timestamp("us", "UTC"))
-    naive = pa.array([at.replace(tzinfo=None) for at in when[half:]], pa.timestamp("us"))
-    pq.write_table(whole.slice(0, half).append_column("ts", zoned), path / "zoned.parquet")
-    pq.write_table(whole.slice(half).append_column("ts", naive), path / "naive.parquet")
+    pq.write_table(pa.table(columns | {"ts": zoned if kind == "zoned" else naive}), path)
 
 
 def _instant(text):
@@ -73,23 +73,21 @@ def lake_in(program, folder, **conf):
 
 @pytest.fixture(scope="module")
 def in_utc(whole, tmp_path_factory):
-    """(day, kind of raw log) -> the lake that this session, whose zone is UTC, makes of it."""
+    """(day, kind of raw log) -> the raw log, and the lake that this session, whose zone is UTC, makes of it."""
     folder = tmp_path_factory.mktemp("utc")
     made = {}
-    for day in (SPRING, AUTUMN):
-        write_raw(folder / f"{day}-text.parquet", log_of(day))
-        write_instants(folder / f"{day}-instants", log_of(day))
-        for kind in ("text.parquet", "instants"):
-            made[day, kind] = lake_in(whole, folder / f"{day}-{kind}-lake")
-            for words in jobs(day, folder / f"{day}-{kind}"):
-                made[day, kind].succeeds(*words)
-    return folder, made
+    for day, kind in ((SPRING, "text"), (AUTUMN, "text"), (SPRING, "zoned"), (AUTUMN, "naive")):
+        raw = folder / f"{day}-{kind}.parquet"
+        write_kind(raw, kind, log_of(day))
+        made[day, kind] = raw, lake_in(whole, folder / f"{day}-{kind}")
+        for words in jobs(day, raw):
+            made[day, kind][1].succeeds(*words)
+    return made
 
 
 def test_texts_and_instants_of_one_moment_are_one_event(in_utc):
-    _, made = in_utc
-    for day in (SPRING, AUTUMN):
-        texts, instants = (made[day, kind].rows(c.EVENTS) for kind in ("text.parquet", "instants"))
+    for day, kind in ((SPRING, "zoned"), (AUTUMN, "naive")):
+        texts, instants = (in_utc[day, one][1].rows(c.EVENTS) for one in ("text", kind))
         assert texts == instants
         # 144 moments of the day, a click to every fourth of them; the hours around the change are all there.
         assert len(texts) == 144 + 36
@@ -98,13 +96,11 @@ def test_texts_and_instants_of_one_moment_are_one_event(in_utc):
 @pytest.mark.slow
 @pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata", "Pacific/Kiritimati"])
 def test_a_machine_in_another_zone_makes_the_same_tables(in_utc, tmp_path, zone):
-    folder, expected = in_utc
-    lakes = {}
-    commands = []
-    for (day, kind), one in expected.items():
+    lakes, commands = {}, []
+    for (day, kind), (raw, one) in in_utc.items():
         lakes[day, kind] = lake_in(one, tmp_path / f"{day}-{kind}", **{"spark.master": "local[2]"})
         file = lakes[day, kind].configured()
-        commands += [[*words, "--config", str(file)] for words in jobs(day, folder / f"{day}-{kind}")]
+        commands += [[*words, "--config", str(file)] for words in jobs(day, raw)]
     done = subprocess.run(
         [sys.executable, "-c", SEVERAL, json.dumps(commands)],
         env=os.environ | {"TZ": zone, "JAVA_TOOL_OPTIONS": f"-Duser.timezone={zone}"},
@@ -115,7 +111,7 @@ def test_a_machine_in_another_zone_makes_the_same_tables(in_utc, tmp_path, zone)
     assert done.returncode == 0, done.stderr
     for key, lake in lakes.items():
         for table in (c.EVENTS, c.EVENTS_REJECTED, c.INTERACTIONS_DAILY, c.QUERIES_DAILY, c.INTERACTIONS):
-            assert lake.rows(table) == expected[key].rows(table)
+            assert lake.rows(table) == in_utc[key][1].rows(table)
 
 
 def test_a_session_in_another_zone_is_refused(copied):
@@ -125,6 +121,7 @@ def test_a_session_in_another_zone_is_refused(copied):
     wrong.fails("interactions", *ONE_DAY, code=2, saying=["spark.sql.session.timeZone", "Asia/Kolkata", "UTC"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("year", [1971, 2099])
 def test_a_wrong_clock_changes_no_value_and_no_plan(copied, whole, monkeypatch, year):
     program = copied()

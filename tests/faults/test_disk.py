@@ -18,7 +18,7 @@ from tests.faults.disks import fill, grow, read_only, small_disk
 from tests.faults.program import ONE_DAY, WHOLE_RANGE
 from tests.models.export_fixture import World, write_export
 
-pytestmark = [pytest.mark.faults, pytest.mark.spark]
+pytestmark = [pytest.mark.faults, pytest.mark.spark, pytest.mark.slow]
 
 TABLES = (c.EVENTS, c.EVENTS_REJECTED, c.INTERACTIONS_DAILY, c.QUERIES_DAILY, c.INTERACTIONS)
 FULL = ["no space left on a disk", "free now: ", "run the same command again"]
@@ -56,7 +56,6 @@ def test_a_full_lake_keeps_what_it_holds(copied, whole, tmp_path, leaving):
         assert tables_of(program) == tables_of(whole)
 
 
-@pytest.mark.slow
 def test_a_full_local_dir_of_spark_stops_the_job_with_its_name(copied, whole, tmp_path):
     program = copied()
     with small_disk(tmp_path / "disk", "100k") as disk:
@@ -90,7 +89,7 @@ def test_an_export_to_a_full_disk_leaves_the_one_before(copied, tmp_path):
         assert read_manifest(out) == read_manifest(tmp_path / "whole")
 
 
-def test_a_training_into_a_full_disk_leaves_the_model_of_before(copied, tmp_path):
+def test_a_model_that_does_not_fit_leaves_the_one_before(copied, tmp_path):
     program = copied()
     data = write_export(tmp_path / "data", World(requests=(60, 20, 20)))
     settings = ("--set", "train.epochs=1", "--set", "train.batch_requests=16")

@@ -31,6 +31,8 @@ class Row:
     after_a_commit: int = 0
     """Kills when a table or a folder had changed already."""
     reruns_equal: int = 0
+    told_to_run_again: int = 0
+    """Reruns that began before the killed driver's JVM had ended, and met its commit."""
     versions_read: int = 0
     """By the reader that reads throughout."""
     orphan_seconds: float = 0.0

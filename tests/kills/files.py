@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 
 from tests.kills.reader import Held, row_of
 
-#: Measured times, and the time of day.
-_VARY = {"seconds", "rows_per_second", "wait_share", "cost", "created_at", "megabytes"}
+#: Measured times, the time of day, and a hash of settings of which executors are some.
+_VARY = {"seconds", "rows_per_second", "wait_share", "cost", "created_at", "megabytes", "config_hash"}
 #: Spark names files anew in every run, and Delta's tables are compared as tables.
 _PART = re.compile(r"part-\d+.*\.parquet")
 _SKIPPED = ("lake", "log", "spark-warehouse")
@@ -51,9 +52,18 @@ def _digest(path: Path, folders: Iterable[Path]) -> str:
     content = path.read_bytes()
     if path.suffix == ".json":
         content = json.dumps(_steady(json.loads(content)), sort_keys=True).encode()
+    elif path.suffix == ".npz":
+        content = _arrays(path)
     for folder in folders:
         content = content.replace(str(folder).encode(), b"")
     return hashlib.sha256(content).hexdigest()
+
+
+def _arrays(path: Path) -> bytes:
+    """Those of an ablation's rung, of whose ``figures`` the last are seconds; the file itself holds the time of day."""
+    with np.load(path, allow_pickle=False) as arrays:
+        steady = {name: arrays[name] if name != "figures" else arrays[name][:-1] for name in sorted(arrays.files)}
+    return b"".join(name.encode() + array.tobytes() for name, array in steady.items())
 
 
 def _steady(value: Any) -> Any:
