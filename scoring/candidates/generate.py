@@ -83,6 +83,8 @@ def generate_candidates(
             frame = held.where(~is_open()).unionByName(filled, allowMissingColumns=True)
             run = Run(job="candidates", config_hash=config_hash(config), inputs=dict(lake.pinned), rows_in=total)
             replace_partitions(lake, [Output(c.CANDIDATES, frame, day, ("request_id",))], run)
+        else:
+            record_lost_commits(lake, (c.CANDIDATES,))
     return report
 
 
