@@ -33,13 +33,8 @@ test-scheduler: $(STAMP) ## two days by Airflow's scheduler, five backfilled; AR
 	@$(WITH_JAVA) $(BIN)/python -m pytest -m 'scheduler and slow' $(ARGS)
 
 # Exports and trainings are killed KILLS times each, every verb a quarter of that.
-<<<<<<< ours
 test-faults: $(STAMP) ## kill every verb again and again, race jobs, break disks, files, clocks; KILLS=1 for the short form
 	@$(WITH_JAVA) PRERANK_KILLS=$(or $(KILLS),16) $(BIN)/python -m pytest -m 'faults and slow' $(ARGS)
-=======
-test-faults: $(STAMP) ## kill every verb again and again, race two jobs; KILLS=1 for the short form
-	@$(WITH_JAVA) PRERANK_KILLS=$(or $(KILLS),16) $(BIN)/python -m pytest -m 'faults and slow' $(ARGS)
->>>>>>> theirs
 
 test-cluster: $(STAMP) ## run on clusters, from a package, on an S3; ARGS="-k killed" for the short form
 	@$(WITH_JAVA) $(BIN)/python -m pytest -m 'cluster and slow' $(ARGS)
