@@ -159,7 +159,9 @@ def _without_carriage_returns(df: DataFrame, last: str) -> DataFrame:
     corrupt = F.regexp_replace(CORRUPT, r"\r\z", "")
     names = {last: F.when(ended != "", ended), CORRUPT: corrupt}
     trimmed = [names.get(name, F.col(quoted(name))).alias(name) for name in df.columns]
-    return df.select(*trimmed).where(F.col(CORRUPT).isNull() | (F.col(CORRUPT) != ""))
+    # Two columns in it, as Spark refuses to read a file for the corrupt ones alone: to count them, say.
+    something = F.coalesce(F.col(CORRUPT), F.concat(F.col(quoted(last)), F.lit("+")), F.lit("+"))
+    return df.select(*trimmed).where(something != "")
 
 
 def _csv_header(spark: SparkSession, file: str) -> tuple[str, ...]:

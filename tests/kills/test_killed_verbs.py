@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from etl.errors import ChangedMeanwhileError
-from tests.killing import BOTH, EXECUTOR, JVM, PYTHON, Process, family, victims, wait_until_gone
+from tests.killing import EXECUTOR, JVM, MODES, PYTHON, Process, family, victims, wait_until_gone
 from tests.kills.conftest import Row, Stage, World
 from tests.kills.files import fingerprints, left_over
 from tests.kills.reader import Watcher, deeds, false_claims, read_lake
@@ -28,14 +28,13 @@ KILLS = -(-int(os.environ.get("PRERANK_KILLS") or 4) // 4)
 #: What a first file and a commit are followed by, in seconds: nothing, or a part of the time that writing takes.
 _AT_ONCE = 0.15
 _TRIES = 6
-_MODES = (PYTHON, JVM, BOTH, EXECUTOR)
 
 
 @pytest.mark.parametrize("name", [verb.name for verb in KILLED])
 def test_a_killed_verb_run_again_ends_as_if_never_killed(world: World, name: str, tmp_path: Path, tally: list[Row]):
     stage, draw, row = world.stage(name), random.Random(name), Row(name)
     tally.append(row)
-    modes = draw.sample(_MODES, len(_MODES)) if stage.verb.on_spark else [PYTHON]
+    modes = draw.sample(MODES, len(MODES)) if stage.verb.on_spark else [PYTHON]
     for number in range(KILLS):
         mode = modes[number % len(modes)]
         for attempt in range(_TRIES):
