@@ -171,7 +171,7 @@ def test_rejects_keep_the_raw_row_and_rename_what_is_ours(spark):
         "action": "click",
         "raw_reason": "mine",
         "odd_name": "[1,2]",
-        "a.b": "2.5",
+        "a_b": "2.5",
         "reason": "bad_timestamp",
         "ds": DAY.start,
         "run_id": "run",
