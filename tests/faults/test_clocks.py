@@ -31,7 +31,7 @@ def log_of(day):
     for number in range(-3, 24 * 6 + 3):
         at = midnight + timedelta(minutes=10 * number, seconds=1)
         spelled = (
-            at.replace(tzinfo=None).isoformat(sep=" "),
+            at.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" "),
             at.astimezone(datetime.fromisoformat("2024-01-01T00:00:00-05:00").tzinfo).isoformat(),
             str(int(at.timestamp() * 1000)),
         )[number % 3]
@@ -48,7 +48,7 @@ def write_kind(path, kind, rows):
         return
     when = [_instant(row["ts"]) for row in rows]
     zoned = pa.array(when, pa.timestamp("us", "UTC"))
-    naive = pa.array([at.replace(tzinfo=None) for at in when], pa.timestamp("us"))
+    naive = pa.array([at.astimezone(UTC).replace(tzinfo=None) for at in when], pa.timestamp("us"))
     columns = {name: pa.array([row[name] for row in rows], pa.string()) for name in RAW_COLUMNS if name != "ts"}
     pq.write_table(pa.table(columns | {"ts": zoned if kind == "zoned" else naive}), path)
 
