@@ -11,7 +11,7 @@ from etl.contract.paths import local_path
 from etl.operations.text import figure_rows, lineage_text, run_rows, upkeep_rows
 from scoring import registry_cli
 from scoring.candidates import cli as candidates_cli
-from scoring.packaging import cli as packaging_cli
+from scoring.cluster_package import cli as package_cli
 from scoring.serving import cli as serving_cli
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def add_verbs(subparsers: Any) -> None:
     parser.set_defaults(run=run_embed)
     registry_cli.add_verbs(subparsers)
     serving_cli.add_verbs(subparsers)
-    packaging_cli.add_verbs(subparsers)
+    package_cli.add_verbs(subparsers)
     parser = subparsers.add_parser("report", help="one self-contained HTML page with plots")
     parser.add_argument("--out", required=True, type=local_path, metavar="FILE", help="the HTML file")
     parser.set_defaults(run=run_report)
@@ -150,7 +150,7 @@ _TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "lineage": lineage_text,
     "monitor": _monitor_text,
     "maintain": _maintain_text,
-    "package": packaging_cli.package_text,
+    "package": package_cli.package_text,
 }
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import importlib.metadata
 import importlib.util
 import inspect
 import pickle
@@ -223,3 +224,10 @@ def test_benchmarks_import_what_is_there():
         and importlib.util.find_spec(f"{node.module}.{alias.name}") is None
     ]
     assert missing == []
+
+
+def test_nothing_beside_the_program_hides_a_library():
+    """spark-submit puts the program's own folder first on the path: a module there would be imported in its place."""
+    own = {path.stem for path in (ROOT / "scoring").iterdir() if path.suffix in ("", ".py")}
+    libraries = set(importlib.metadata.packages_distributions()) | set(sys.stdlib_module_names)
+    assert own & libraries - {"__init__", "__pycache__"} == set()

@@ -9,8 +9,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from etl.session import DELTA_PACKAGE
+from scoring.cluster_package.submit import Packaged, submit_text
 from scoring.main import parse, run
-from scoring.packaging.submit import Packaged, submit_text
 
 README = Path(__file__).parents[1] / "README.md"
 

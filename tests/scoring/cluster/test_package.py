@@ -13,9 +13,9 @@ import pyspark
 import pytest
 
 from etl.java import require_java
-from scoring.packaging.build import build_package
-from scoring.packaging.kinds import ETL
-from scoring.packaging.submit import FILE, VERB
+from scoring.cluster_package.build import build_package
+from scoring.cluster_package.kinds import ETL
+from scoring.cluster_package.submit import FILE, VERB
 from tests.scoring.cluster.runs import BEFORE, CONFIG, DS, FIRST, JVM, SMALL, read_table
 from tests.scoring.cluster.standalone import WorkerHost, standalone_cluster
 

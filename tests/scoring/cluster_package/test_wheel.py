@@ -8,8 +8,8 @@ import zipfile
 from io import StringIO
 from pathlib import Path
 
-from scoring.packaging.distributions import project
-from scoring.packaging.wheel import PACKAGES, wheel_files, wheel_name, write_zip
+from scoring.cluster_package.distributions import project
+from scoring.cluster_package.wheel import PACKAGES, wheel_files, wheel_name, write_zip
 
 ROOT = Path(__file__).parents[3]
 BUILD = "import sys; from setuptools.build_meta import build_wheel; print(build_wheel(sys.argv[1]))"

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from etl.contract.publish import published_directory
 from etl.session import DELTA_PACKAGE, fetched_jars
+from scoring.cluster_package.distributions import project, required
+from scoring.cluster_package.environment import ARCHIVE, write_environment
+from scoring.cluster_package.kinds import LEFT_OUT, NONE
+from scoring.cluster_package.submit import CODE, FILE, JARS, SCRIPT, Packaged, submit_text
+from scoring.cluster_package.wheel import wheel_files, wheel_name, write_zip
 from scoring.errors import PackageError
-from scoring.packaging.distributions import project, required
-from scoring.packaging.environment import ARCHIVE, write_environment
-from scoring.packaging.kinds import LEFT_OUT, NONE
-from scoring.packaging.submit import CODE, FILE, JARS, SCRIPT, Packaged, submit_text
-from scoring.packaging.wheel import wheel_files, wheel_name, write_zip
 
 #: Describes a package, and is written last.
 MANIFEST = "package.json"

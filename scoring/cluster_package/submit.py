@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from etl.session import JAVA_OPTIONS
-from scoring.packaging.environment import NAME
+from scoring.cluster_package.environment import NAME
 
 FILE = "SUBMIT.md"
 SCRIPT = "prerank.py"

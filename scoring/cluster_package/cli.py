@@ -4,7 +4,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from etl.contract.paths import local_path
-from scoring.packaging.kinds import FULL, KINDS
+from scoring.cluster_package.kinds import FULL, KINDS
 
 if TYPE_CHECKING:
     from scoring.context import Context
@@ -27,15 +27,15 @@ def add_verbs(subparsers: Any) -> None:
 
 
 def run_package(args: argparse.Namespace, context: "Context") -> dict[str, Any]:
-    from scoring.packaging.build import build_package
-    from scoring.packaging.environment import host_python
+    from scoring.cluster_package.build import build_package
+    from scoring.cluster_package.environment import host_python
 
     return vars(build_package(args.out, args.environment, args.python or host_python(), args.jars))
 
 
 def package_text(result: dict[str, Any]) -> str:
     """What was written, how large, and where the command lines are."""
-    from scoring.packaging.submit import FILE
+    from scoring.cluster_package.submit import FILE
     from scoring.terminal import lines_of
 
     lines = {

@@ -12,8 +12,8 @@ from importlib.metadata import Distribution
 from io import BytesIO
 from pathlib import Path
 
-from scoring.packaging.distributions import files_of
-from scoring.packaging.wheel import mode_of
+from scoring.cluster_package.distributions import files_of
+from scoring.cluster_package.wheel import mode_of
 
 NAME = "environment"
 ARCHIVE = f"{NAME}.tar.gz"

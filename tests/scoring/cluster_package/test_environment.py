@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from scoring.packaging.distributions import required
-from scoring.packaging.environment import ARCHIVE, write_environment
+from scoring.cluster_package.distributions import required
+from scoring.cluster_package.environment import ARCHIVE, write_environment
 
 BASE = str(Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}")
 OWN = {"mine/__init__.py": b"import yaml\nsaid = yaml.safe_load('[1, 2]')\n", "mine/run.sh": b"#!/bin/sh\n"}

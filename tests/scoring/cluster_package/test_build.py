@@ -10,12 +10,12 @@ import pytest
 
 from etl.contract.errors import UsageError
 from etl.session import DELTA_PACKAGE
+from scoring.cluster_package import build
+from scoring.cluster_package.build import MANIFEST, build_package
+from scoring.cluster_package.kinds import NONE
+from scoring.cluster_package.submit import CODE, FILE, SCRIPT, Packaged, submit_text
 from scoring.errors import PackageError
 from scoring.main import main
-from scoring.packaging import build
-from scoring.packaging.build import MANIFEST, build_package
-from scoring.packaging.kinds import NONE
-from scoring.packaging.submit import CODE, FILE, SCRIPT, Packaged, submit_text
 
 LINES = 4
 FROM_ZIP = """

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from scoring.cluster_package import distributions
+from scoring.cluster_package.distributions import files_of, required
+from scoring.cluster_package.kinds import ETL, FULL, LEARNING, LEFT_OUT
 from scoring.errors import PackageError
-from scoring.packaging import distributions
-from scoring.packaging.distributions import files_of, required
-from scoring.packaging.kinds import ETL, FULL, LEARNING, LEFT_OUT
 
 ROOT = Path(__file__).parents[3]
 OWN = {"etl", "models", "scoring", "dags"}
