@@ -85,6 +85,7 @@ def in_utc(whole, tmp_path_factory):
     return made
 
 
+@pytest.mark.slow
 def test_texts_and_instants_of_one_moment_are_one_event(in_utc):
     for day, kind in ((SPRING, "zoned"), (AUTUMN, "naive")):
         texts, instants = (in_utc[day, one][1].rows(c.EVENTS) for one in ("text", kind))

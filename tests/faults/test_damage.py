@@ -11,7 +11,7 @@ from etl.contract import columns as c
 from tests.etl.logs import random_log
 from tests.faults.program import DAY, ONE_DAY, WHOLE_RANGE, forget_checksum, truncate
 
-pytestmark = [pytest.mark.faults, pytest.mark.spark]
+pytestmark = [pytest.mark.faults, pytest.mark.spark, pytest.mark.slow]
 
 TABLES = (c.EVENTS, c.INTERACTIONS_DAILY, c.QUERIES_DAILY, c.INTERACTIONS)
 
