@@ -59,7 +59,9 @@ def _record(lake: Lake, table: str, version: int) -> RunRecord | None:
     for name, value in said["only"].items():
         rows = rows.where(F.col(name) == value)
     found = rows.count()
-    if str(found) != info.get("operationMetrics", {}).get("numOutputRows"):
+    # Where only rows of some values are replaced, Delta counts the others of their files as well.
+    written = int(info.get("operationMetrics", {}).get("numOutputRows", 0))
+    if found != written and not said["only"]:
         return None
     return RunRecord(
         run_id=said["run_id"],

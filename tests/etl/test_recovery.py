@@ -62,7 +62,7 @@ def test_a_lost_commit_is_found_behind_later_ones(lake, monkeypatch):
 
 def test_commits_that_replace_no_days_need_no_record(lake):
     optimize(lake, "things", [SPAN], None)
-    lake.spark.sql(f"ALTER TABLE delta.`{lake.path('things')}` SET TBLPROPERTIES ('owner' = 'us')")
+    lake.spark.sql(f"ALTER TABLE delta.`{lake.path('things')}` SET TBLPROPERTIES ('note' = 'ours')")
     assert record_lost_commits(lake, ["things", c.RUNS]) == []
 
 
