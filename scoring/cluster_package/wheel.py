@@ -10,7 +10,8 @@ from pathlib import Path
 
 PACKAGES = ("dags", "etl", "models", "scoring")
 _WHEEL = "Wheel-Version: 1.0\nGenerator: prerank package\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-_METADATA = ("METADATA", "entry_points.txt", "top_level.txt")
+#: File of a wheel's metadata -> its name beside sources that are installed in place, where that is another one.
+_METADATA = {"METADATA": "PKG-INFO", "entry_points.txt": "entry_points.txt", "top_level.txt": "top_level.txt"}
 # Zip knows no earlier date; none at all is what makes two wheels of the same sources equal.
 _DATE = (1980, 1, 1, 0, 0, 0)
 
@@ -23,7 +24,9 @@ def wheel_files(own: Distribution) -> dict[str, bytes]:
     """Path in the wheel -> content, the record of all last."""
     folder = f"prerank-{own.version}.dist-info"
     files = {name: path.read_bytes() for name, path in package_files()}
-    files |= {f"{folder}/{name}": text.encode() for name in _METADATA if (text := own.read_text(name))}
+    for name, in_place in _METADATA.items():
+        if text := own.read_text(name) or own.read_text(in_place):
+            files[f"{folder}/{name}"] = text.encode()
     files[f"{folder}/WHEEL"] = _WHEEL.encode()
     lines = [f"{name},sha256={_digest(content)},{len(content)}" for name, content in files.items()]
     record = f"{folder}/RECORD"
