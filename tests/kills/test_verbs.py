@@ -7,8 +7,8 @@ from tests.kills.verbs import KILLED
 
 #: ``check`` writes pages about what it found, which every run of it replaces.
 READ_ONLY = {"plan", "check", "runs", "lineage", "models", "show-config"}
-#: The demo is a sequence of the others; movielens publishes its folder as export does, without a lake.
-SEQUENCES = {"demo", "movielens"}
+#: The demo is a sequence of the others; movielens and package publish a folder as export does, without a lake.
+SEQUENCES = {"demo", "movielens", "package"}
 
 
 def test_every_verb_that_writes_is_killed():
