@@ -16,6 +16,7 @@ from pyspark.sql import SparkSession
 
 from etl.config import LakeConfig, SparkConfig
 from etl.contract.settings import to_plain
+from etl.lake import Lake, data_files
 from scoring.config import PrerankConfig, ScoreConfig
 from scoring.main import main
 from tests.etl.logs import DAYS, RAW_COLUMNS, contents, sample_log
@@ -98,7 +99,10 @@ class Program:
         return contents(self.spark.read.format("delta").load(str(self.lake / table)))
 
     def files(self, table: str, ds: str = DAY) -> list[Path]:
-        return sorted((self.lake / table / f"ds={ds}").glob("*.parquet"))
+        """Those that the newest version holds; what earlier ones held lies beside them."""
+        lake = Lake(self.spark, str(self.lake))
+        held = {uri.rpartition("/")[2] for uri in data_files(lake, table, lake.version(table))}
+        return sorted(path for path in (self.lake / table / f"ds={ds}").glob("*.parquet") if path.name in held)
 
     def log(self, table: str) -> list[Path]:
         """The entries of a table's log, oldest first."""
