@@ -61,7 +61,7 @@ def _record(lake: Lake, table: str, version: int) -> RunRecord | None:
     found = rows.count()
     # Where only rows of some values are replaced, Delta counts the others of their files as well.
     written = int(info.get("operationMetrics", {}).get("numOutputRows", 0))
-    if found != written and not said["only"]:
+    if found > written or (found < written and not said["only"]):
         return None
     return RunRecord(
         run_id=said["run_id"],
