@@ -4,7 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from delta.exceptions import (
     ConcurrentAppendException,
@@ -103,6 +103,27 @@ def version_of(lake: Lake, table: str, own: Signature) -> int:
         if _signature_at(lake, table, version).get("run_id") == own["run_id"]:
             return version
     return newest
+
+
+class Recorded(Protocol):
+    """A record of ``runs`` about a write, as far as its place in the order of all writes needs it."""
+
+    @property
+    def output_version(self) -> int | None: ...
+
+    @property
+    def run_id(self) -> str: ...
+
+
+def came_after(lake: Lake, table: str, earlier: Recorded | None, later: Recorded) -> bool:
+    """Whether ``earlier``, which was recorded before ``later``, came after it: the clock was put back, or both ran at
+    the same time.
+
+    Versions only grow, and a table that was made anew has another run's commit where its predecessor had this one.
+    """
+    if earlier is None or (version := earlier.output_version or 0) <= (later.output_version or 0):
+        return False
+    return _signature_at(lake, table, version).get("run_id") == earlier.run_id
 
 
 def _meets(theirs: Signature, own: Signature) -> bool:

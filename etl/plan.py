@@ -6,18 +6,24 @@ source at that moment against the version in which each source day last changed.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
 from pyspark.sql import functions as F
 
 from etl.config import EtlConfig
-from etl.conflicts import signature_of
+from etl.conflicts import came_after
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.definitions import definition_hash
 from etl.errors import MissingDataError, OutdatedTableError
-from etl.lake import Lake, commit_info
+from etl.lake import Lake
 from etl.runs import DROPPED, SUCCEEDED, pinned_inputs
 from etl.tiles import TILE_DAYS, cover, table_of
+
+#: What is read of ``runs``.
+_READ = (
+    "run_id", "table", "ds", "end_ds", "inputs", "output_version", "definition_hash", "status",
+)  # fmt: skip
 
 FRESH, MISSING, STALE = "fresh", "missing", "stale"
 
@@ -95,18 +101,22 @@ def read_history(lake: Lake, tables: Iterable[str]) -> History:
     if not lake.exists(c.RUNS):
         return history
     lake.refresh(c.RUNS)
-    runs = lake.read(c.RUNS).where(F.col("table").isin(*history) & F.col("status").isin(SUCCEEDED, DROPPED))
+    wanted = F.col("table").isin(*history) & F.col("status").isin(SUCCEEDED, DROPPED)
+    # Sorted here: Spark would need four jobs for it, where reading a few thousand records is one. By a number, as
+    # Spark hands out times of the machine's own zone, which has an hour twice a year.
+    order = F.unix_micros("finished_at").alias("finished")
+    runs = lake.read(c.RUNS).where(wanted).select(*_READ, order).coalesce(1).toLocalIterator()
     # A table that was deleted or made anew, or whose log has lost its end, does not hold what older records say of it.
     newest = {table: lake.version(table) if lake.exists(table) else -1 for table in history}
     if c.INTERACTIONS_DAILY in newest and not lake.exists(table_of(1)):
         newest[c.INTERACTIONS_DAILY] = -1
     last: dict[tuple[str, str], _Write] = {}
-    for run in runs.orderBy("finished_at", "output_version").toLocalIterator():
+    for run in sorted(runs, key=attrgetter("finished", "output_version")):
         stands = run.status != DROPPED and run.output_version <= newest[run.table]
         built = Built(run.output_version, run.definition_hash, pinned_inputs(run.inputs)) if stands else None
         write = _Write(run.output_version, run.run_id, built)
         for ds in DateRange(run.ds, run.end_ds):
-            if not _came_after(lake, run.table, last.get((run.table, ds)), write):
+            if not came_after(lake, run.table, last.get((run.table, ds)), write):
                 last[run.table, ds] = write
     for (table, ds), write in last.items():
         if write.built is not None:
@@ -118,20 +128,9 @@ def read_history(lake: Lake, tables: Iterable[str]) -> History:
 class _Write:
     """A record of ``runs`` about one (table, ds); ``built`` is None where nothing of it stands."""
 
-    version: int
+    output_version: int
     run_id: str
     built: Built | None
-
-
-def _came_after(lake: Lake, table: str, earlier: _Write | None, later: _Write) -> bool:
-    """Whether ``earlier``, which was recorded before ``later``, came after it: the clock was put back, or both ran at
-    the same time.
-
-    Versions only grow, and a table that was made anew has another run's commit where its predecessor had this one.
-    """
-    if earlier is None or earlier.version <= later.version:
-        return False
-    return signature_of(commit_info(lake.spark, lake.path(table), earlier.version)).get("run_id") == earlier.run_id
 
 
 def lake_plan(lake: Lake, config: EtlConfig, days: DateRange, again: bool = False) -> list[Step]:
@@ -154,9 +153,10 @@ def require_written(history: History, lake: Lake, table: str, days: DateRange) -
 
 def require_current(lake: Lake, config: EtlConfig, table: str, days: DateRange) -> None:
     """As require_source, and raise OutdatedTableError if a day was built under another definition."""
-    require_source(lake, table, days)
-    written = read_history(lake, (table,))[table]
-    outdated = [ds for ds in days if written[ds].definition_hash != definition_hash(table, config)]
+    history = read_history(lake, (table,))
+    require_written(history, lake, table, days)
+    expected = definition_hash(table, config)
+    outdated = [ds for ds in days if history[table][ds].definition_hash != expected]
     if outdated:
         raise OutdatedTableError(table, DateRange(outdated[0], outdated[-1]))
 

@@ -144,22 +144,6 @@ class Run:
         )
 
 
-class Commit(NamedTuple):
-    """When one record's write happened."""
-
-    version: int
-    started_at: datetime
-    finished_at: datetime
-
-    def follows(self, other: "Commit") -> bool:
-        """Whether it came after ``other``, which was recorded before it.
-
-        Jobs that run at the same time are not recorded in the order in which they commit; versions tell, unless the
-        table was deleted and made anew in between, and counts from 0 again.
-        """
-        return self.version >= other.version or self.started_at >= other.finished_at
-
-
 def pinned_inputs(inputs: list[str]) -> dict[str, int]:
     """table -> version of the inputs of a record that are tables; the others are raw inputs and directories."""
     pinned = {}

@@ -1,7 +1,7 @@
 """A split's rows as arrays on disk, which any number of processes map into memory and share.
 
 Training gathers random requests, for which Parquet is no use: the shards of a split are decoded once, into one ``.npy``
-file per column beside the export (``arrays/{split}``), or below the temporary folder where the export cannot be written
+file per column inside the export (``arrays/{split}``), or below the temporary folder where the export cannot be written
 to. All promises about rows are checked then, and not again. The arrays name the manifest and the shards that they were
 made from; arrays of anything else, or with a file that is cut off, are made anew.
 """

@@ -23,7 +23,8 @@ from scoring.config import PrerankConfig
 from scoring.context import Context
 
 DESCRIPTION = "The offline half of a search pre-ranker: interaction tables, training data, models, bulk scoring."
-EPILOG = """exit codes: 0 ok, 1 failed, 2 usage, 3 stopped by a quality gate
+EPILOG = """exit codes: 0 ok, 1 failed, 2 usage, 3 stopped by a quality gate,
+  130 interrupted
 configuration: prerank.yaml <- environment PRERANK__SECTION__KEY <- --set section.key=value (see show-config)"""
 
 
@@ -53,18 +54,27 @@ def build_parser() -> Parser:
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The command line as a namespace; UsageError naming the nearest valid word for an unknown verb or flag."""
-    parser = build_parser()
+    parser, argv = build_parser(), _verb_first(argv)
     verbs = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction)).choices
-    verb = next((word for word in argv if not word.startswith("-")), None)
-    if verb is not None:
+    if argv and (verb := argv[0]) not in ("-h", "--help"):
+        if verb.startswith("-"):
+            parser.error(f"a verb is missing after {' '.join(argv)}")
         if verb not in verbs:
             raise UnknownNameError("verb", verb, verbs)
         # Before argparse looks, as it would complain of what is missing first.
         flags = [flag for action in verbs[verb]._actions for flag in action.option_strings]
-        for word in argv[argv.index(verb) + 1 :]:
+        for word in argv[1:]:
             if word.startswith("--") and word.partition("=")[0] not in flags:
                 raise UnknownNameError(f"flag of 'prerank {verb}'", word.partition("=")[0], flags)
     return parser.parse_args(argv)
+
+
+def _verb_first(argv: Sequence[str]) -> list[str]:
+    """Options before the verb are its own: ``prerank --config F plan`` is ``prerank plan --config F``."""
+    at = 0
+    while at < len(argv) and argv[at].startswith("-"):
+        at += 2 if argv[at] in ("--config", "--set") else 1
+    return [*argv[at : at + 1], *argv[:at], *argv[at + 1 :]]
 
 
 def run(argv: Sequence[str], masks: Masks | None = None) -> int:

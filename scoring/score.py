@@ -1,5 +1,8 @@
 """The scoring job: the candidate sets of a ds through a model -> ``scores``."""
 
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -81,17 +84,13 @@ def _write(day: Day, ranking: Ranking, candidates: DataFrame) -> tuple[dict[str,
     """Score and commit the day; returns the counts of the report, and how many chunks were finished before."""
     lake, config, version = day.lake, day.config, ranking.version
     requests = slim(candidates, ranking.direct)
-    lists = day.lists(candidates, _rates(day, candidates)).persist()
-    histories = day.histories(candidates).persist()
     chunks, kept, profile = config.score.chunks, 0, scoring_profile(config, lake.spark)
+    with _sides(day, candidates) as (lists, histories, in_order):
 
-    def score(part: DataFrame) -> DataFrame:
-        sides = (F.broadcast(lists), F.broadcast(histories)) if in_order else (lists, histories)
-        whole = scoring_requests(part, sides[0], sides[1], day.plan, day.spec)
-        return ranked(whole, ranking, lake.tasks, in_order, profile)
+        def score(part: DataFrame) -> DataFrame:
+            whole = scoring_requests(part, lists, histories, day.plan, day.spec)
+            return ranked(whole, ranking, lake.tasks, in_order, profile)
 
-    try:
-        in_order = all(small(side) for side in (lists, histories))
         if chunks == 1:
             scores = score(requests)
         else:
@@ -106,12 +105,34 @@ def _write(day: Day, ranking: Ranking, candidates: DataFrame) -> tuple[dict[str,
         output = Output(c.SCORES, scores, DateRange(day.ds, day.ds), ("model_version", "request_id"),
                         only={"model_version": version}, placed=True)  # fmt: skip
         replace_partitions(lake, [output], run)
-    finally:
-        lists.unpersist()
-        histories.unpersist()
     if chunks > 1:
         remove(lake, day.ds, version)
     return {name: int(value or 0) for name, value in counted.get.items()}, kept
+
+
+@contextmanager
+def _sides(day: Day, candidates: DataFrame) -> Iterator[tuple[DataFrame, DataFrame, bool]]:
+    """Queries' lists and users' histories, computed at the same time and kept within; and whether both go to every
+    task, so that requests stay where they are.
+    """
+    makers = (lambda: day.lists(candidates, _rates(day, candidates)), lambda: day.histories(candidates))
+    kept: list[DataFrame] = []
+
+    def compute(make: Callable[[], DataFrame]) -> tuple[DataFrame, bool]:
+        frame = make().persist()
+        kept.append(frame)
+        return frame, small(frame)
+
+    try:
+        with ThreadPoolExecutor(len(makers)) as pool:
+            (lists, few_lists), (histories, few_histories) = pool.map(compute, makers)
+        if few_lists and few_histories:
+            yield F.broadcast(lists), F.broadcast(histories), True
+        else:
+            yield lists, histories, False
+    finally:
+        for frame in kept:
+            frame.unpersist()
 
 
 def _settings(config: PrerankConfig) -> Any:

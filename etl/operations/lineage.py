@@ -6,13 +6,15 @@ its manifest says that it was made from; a ``raw`` node is a raw input as it was
 before is not taken apart again (``repeated``).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pyspark.sql import functions as F
 
 from etl.config import EtlConfig
+from etl.conflicts import came_after
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.lake import Lake
@@ -20,7 +22,7 @@ from etl.operations.audit import records_of, runs_table
 from etl.operations.errors import UnknownRunError
 from etl.operations.reach import SNAPSHOTS, days_behind
 from etl.operations.references import reference_of
-from etl.runs import DROPPED, SUCCEEDED, Commit, RunRecord, pinned_inputs
+from etl.runs import DROPPED, SUCCEEDED, RunRecord, pinned_inputs
 
 Node = dict[str, Any]
 
@@ -46,7 +48,8 @@ class _Lineage:
         self.seen: set[tuple[str, str]] = set()
 
     def table(self, table: str, version: int, days: DateRange) -> Node:
-        writers = last_writers(self.writes_of(table), version, days, table in SNAPSHOTS)
+        overtaken = partial(came_after, self.lake, table)
+        writers = last_writers(self.writes_of(table), version, days, overtaken, table in SNAPSHOTS)
         below = [self._run(record, written) for record, written in writers]
         return {"kind": "table", "table": table, "version": version, "days": str(days), "from": below}
 
@@ -106,11 +109,16 @@ class _Lineage:
 
 
 def last_writers(
-    writes: Iterable[RunRecord], version: int, days: DateRange, snapshots: bool = False
+    writes: Iterable[RunRecord],
+    version: int,
+    days: DateRange,
+    overtaken: Callable[[RunRecord | None, RunRecord], bool],
+    snapshots: bool = False,
 ) -> list[tuple[RunRecord, DateRange]]:
     """The runs that wrote ``days`` last as of a version, each with the span of the days that are still its own.
 
-    ``writes`` are one table's, the oldest first. Of ``snapshots`` only the newest day counts.
+    ``writes`` are one table's in the order of their records; ``overtaken`` says whether the first of two came after the
+    second all the same, see ``conflicts.came_after``. Of ``snapshots`` only the newest day counts.
     """
     last: dict[tuple[str, str], RunRecord] = {}
     for record in writes:
@@ -123,7 +131,7 @@ def last_writers(
             last = {key: earlier for key, earlier in last.items() if key[0] not in met}
             continue
         part = record.definition_hash if record.table in _BY_DEFINITION else ""
-        last |= {(ds, part): record for ds in met if _is_last(record, last.get((ds, part)))}
+        last |= {(ds, part): record for ds in met if not overtaken(last.get((ds, part)), record)}
     if snapshots and last:
         newest = max(ds for ds, _ in last)
         last = {key: record for key, record in last.items() if key[0] == newest}
@@ -131,11 +139,3 @@ def last_writers(
     for (ds, _), record in sorted(last.items(), key=lambda entry: entry[0]):
         spans.setdefault((record.run_id, record.output_version), (record, []))[1].append(ds)
     return [(record, DateRange(held[0], held[-1])) for record, held in spans.values()]
-
-
-def _is_last(record: RunRecord, held: RunRecord | None) -> bool:
-    return held is None or _commit(record).follows(_commit(held))
-
-
-def _commit(record: RunRecord) -> Commit:
-    return Commit(record.output_version or 0, record.started_at, record.finished_at)

@@ -1,24 +1,27 @@
 """Two writers of one table: who waits, who tries again, who gives up, and what each is told."""
 
 import logging
+import shutil
 import subprocess
 import sys
 import threading
 import time
 from contextlib import nullcontext
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pyspark.sql import functions as F
 
 from etl import conflicts
+from etl.conflicts import came_after
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.errors import ChangedMeanwhileError, TableBusyError, WriteConflictError
 from etl.lake import Lake
 from etl.one_writer import one_writer
-from etl.runs import Commit, Run
+from etl.operations.audit import records_of
+from etl.runs import Run
 from etl.write import Output, replace_partitions
 
 pytestmark = [pytest.mark.spark, pytest.mark.faults]
@@ -198,9 +201,25 @@ def test_the_lock_of_a_killed_process_is_free_again(lake, another, caplog):
     assert "table 'things' is being written by run abc (job backfill" in caplog.text
 
 
-def test_versions_tell_which_of_two_overlapping_runs_wrote_last():
-    at = [datetime(2026, 1, 1, hour, tzinfo=UTC) for hour in range(4)]
-    overtaken, winner = Commit(6, at[1], at[3]), Commit(7, at[0], at[2])
-    assert not overtaken.follows(winner)
-    assert Commit(8, at[1], at[3]).follows(winner)
-    assert Commit(0, at[2], at[3]).follows(winner), "of a table that was deleted and made anew"
+def test_of_two_records_the_one_of_the_newer_commit_came_last(lake):
+    overtaken = replace(recorded(lake), run_id=Run("test", "config").run_id)
+    write(lake, 1)
+    winner = recorded(lake)
+    assert came_after(lake, "things", winner, overtaken), "both ran at the same time: recorded in another order"
+    assert not came_after(lake, "things", overtaken, winner)
+    assert not came_after(lake, "things", None, winner)
+
+
+def test_a_record_of_a_table_that_was_made_anew_came_before_all_of_the_new_one(lake):
+    write(lake, 1)
+    of_the_old = recorded(lake)
+    shutil.rmtree(lake.path("things"))
+    for value in (2, 3):
+        write(lake, value)
+    assert not came_after(lake, "things", of_the_old, replace(recorded(lake), output_version=0))
+
+
+def recorded(lake):
+    """The newest record."""
+    [newest] = records_of(lake.read(c.RUNS).orderBy(F.desc("finished_at")).limit(1))
+    return newest

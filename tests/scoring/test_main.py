@@ -30,7 +30,24 @@ def test_flags_are_not_abbreviated():
         parse(["interactions", "--start", "2026-01-01", "--end-ds", "2026-01-02"])
 
 
-@pytest.mark.parametrize("words", [[], ["export", "--ds", "2026-01-01"], ["ingest", "--source", "xml"]])
+def test_common_options_may_stand_before_the_verb():
+    args = parse(["--json", "--set", "lake.root=/x", "--config", "a.yaml", "plan", "--ds", "2026-01-01"])
+    assert (args.verb, args.json, args.set, str(args.config)) == ("plan", True, ["lake.root=/x"], "a.yaml")
+    with pytest.raises(UnknownNameError, match="--jsn"):
+        parse(["--jsn", "plan", "--ds", "2026-01-01"])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["--set"],
+        ["--set", "lake.root=/x"],
+        ["--json"],
+        ["export", "--ds", "2026-01-01"],
+        ["ingest", "--source", "xml"],
+    ],
+)
 def test_incomplete_command_lines_are_usage_errors(words):
     with pytest.raises(UsageError):
         parse(words)
