@@ -225,18 +225,12 @@ def run_plan(args: argparse.Namespace, context: Context) -> dict[str, Any]:
 
 
 def run_backfill(args: argparse.Namespace, context: Context) -> dict[str, Any]:
-    from etl.interactions import run_steps
-    from etl.plan import FRESH, lake_plan
-    from etl.recovery import record_lost_commits
+    from etl.interactions import backfill_interactions
 
-    days, lake = days_of(args), context.lake()
-    record_lost_commits(lake, (c.EVENTS,))
-    steps = [step for step in lake_plan(lake, context.config, days) if step.state != FRESH]
-    waiting = [step for step in steps if step.table == c.EVENTS]
+    built, waiting = backfill_interactions(context.lake(), context.config, days_of(args), context.log)
     for step in waiting:
         context.log(f"left alone: {step.table} of {step.ds}: {step.reason}")
-    run_steps(lake, context.config, steps, context.log)
-    return {"built": [vars(step) for step in steps if step not in waiting], "waiting": [vars(s) for s in waiting]}
+    return {"built": [vars(step) for step in built], "waiting": [vars(step) for step in waiting]}
 
 
 def run_forget(args: argparse.Namespace, context: Context) -> dict[str, Any]:

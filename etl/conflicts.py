@@ -3,8 +3,8 @@
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, TypeVar
 
 from delta.exceptions import (
     ConcurrentAppendException,
@@ -18,8 +18,8 @@ from delta.exceptions import (
 )
 
 from etl.contract.dates import DateRange
-from etl.errors import ChangedMeanwhileError, WriteConflictError
-from etl.lake import Lake, commit_info, latest_version
+from etl.errors import ChangedMeanwhileError, LostCommitError, WriteConflictError
+from etl.lake import Lake, commit_info
 from etl.one_writer import described, one_writer
 from etl.runs import Run, RunRecord
 
@@ -69,7 +69,7 @@ def settled(lake: Lake, table: str, own: Signature, commit: Callable[[], T]) -> 
             with one_writer(lake, table, own):
                 return commit()
         except _LOST as error:
-            winner = _described(lake, table, latest_version(lake.spark, lake.path(table)))
+            winner = _described(lake, table, lake.newest(table))
             if attempt == _ATTEMPTS:
                 raise WriteConflictError(table, winner, attempt) from error
             _LOG.warning(
@@ -81,49 +81,31 @@ def settled(lake: Lake, table: str, own: Signature, commit: Callable[[], T]) -> 
     raise AssertionError("the last attempt returns or raises")
 
 
-def require_unchanged(lake: Lake, table: str, own: Signature, read: int) -> None:
-    """ChangedMeanwhileError if days that are about to be replaced were written after the version ``read``.
+def require_unchanged(
+    lake: Lake, table: str, own: Signature, read: int, until: int | None = None, ours: Collection[str] = ()
+) -> None:
+    """ChangedMeanwhileError if others wrote days of ``own`` after the version ``read``, -1 if there was no table.
 
-    For rows that were made from the table itself: to replace the days with them would undo the other job's work.
+    For rows that were made from these days: to write them would undo or forget the other job's work. ``until`` is the
+    last version that counts, the newest one if None; ``ours`` are runs that belong to this one.
     """
-    for version in range(latest_version(lake.spark, lake.path(table)), read, -1):
+    newest = (lake.newest(table) if lake.exists(table) else -1) if until is None else until
+    for version in range(newest, read, -1):
         info = commit_info(lake.spark, lake.path(table), version)
         theirs = signature_of(info)
-        if theirs.get("run_id") == own["run_id"] or info.get("operation") in _HARMLESS:
+        if theirs.get("run_id") in (own["run_id"], *ours) or info.get("operation") in _HARMLESS:
             continue
         if _meets(theirs, own):
             days = DateRange(own["start_ds"], own["end_ds"])
             raise ChangedMeanwhileError(table, days, read, _described(lake, table, version))
 
 
-def version_of(lake: Lake, table: str, own: Signature) -> int:
+def own_version(lake: Lake, table: str, own: Signature) -> int:
     """The newest version of ``table`` that a run has committed; later ones may be other jobs'."""
-    newest = latest_version(lake.spark, lake.path(table))
-    for version in range(newest, -1, -1):
+    for version in range(lake.newest(table), -1, -1):
         if _signature_at(lake, table, version).get("run_id") == own["run_id"]:
             return version
-    return newest
-
-
-class Recorded(Protocol):
-    """A record of ``runs`` about a write, as far as its place in the order of all writes needs it."""
-
-    @property
-    def output_version(self) -> int | None: ...
-
-    @property
-    def run_id(self) -> str: ...
-
-
-def came_after(lake: Lake, table: str, earlier: Recorded | None, later: Recorded) -> bool:
-    """Whether ``earlier``, which was recorded before ``later``, came after it: the clock was put back, or both ran at
-    the same time.
-
-    Versions only grow, and a table that was made anew has another run's commit where its predecessor had this one.
-    """
-    if earlier is None or (version := earlier.output_version or 0) <= (later.output_version or 0):
-        return False
-    return _signature_at(lake, table, version).get("run_id") == earlier.run_id
+    raise LostCommitError(table, lake.path(table), own["run_id"])
 
 
 def _meets(theirs: Signature, own: Signature) -> bool:

@@ -131,13 +131,21 @@ class DamagedFileError(PrerankError):
 
 
 class DamagedLogError(PrerankError):
-    """The log of a Delta table lacks an entry, or holds one that cannot be read."""
+    """The log of a Delta table lacks an entry, or holds one that cannot be read.
+
+    Where Delta does not say which table it is, ``table`` is empty and ``path`` the lake's root.
+    """
 
     def __init__(self, table: str, path: str, found: str):
         self.table, self.path, self.found = table, path, found
         super().__init__(table, path, found)
 
     def __str__(self) -> str:
+        if not self.table:
+            return (
+                f"a table of {self.path}: its log is damaged ({self.found}). Nothing was written. The same command "
+                "with --debug shows which table it was about; restore the entry from a backup, or make the table again"
+            )
         return (
             f"table '{self.table}': its log {self.path}/_delta_log is damaged ({self.found}). Nothing was written, and "
             f"its data files are as they were. Restore the entry from a backup; without one, move {self.path} away and "
@@ -154,8 +162,9 @@ class NewerTableError(PrerankError):
 
     def __str__(self) -> str:
         writer = f"a newer version ({self.written_by})" if self.written_by else "a newer version"
+        name = f"table '{self.table}' at" if self.table else "a table of"
         return (
-            f"table '{self.table}' at {self.path}: {writer} wrote it: {self.needs}. Nothing was changed. Run a version "
+            f"{name} {self.path}: {writer} wrote it: {self.needs}. Nothing was changed. Run a version "
             "of prerank with at least that Delta, or give this one a lake of its own (lake.root)"
         )
 
@@ -245,7 +254,25 @@ class ChangedMeanwhileError(PrerankError):
     def __str__(self) -> str:
         return (
             f"table '{self.table}', {self.days}: {self.winner} wrote these days after this job had read version "
-            f"{self.read}. Its rows would undo that, so nothing was changed here: run the same command again."
+            f"{self.read}. What it would write knows nothing of that, so nothing was changed here: run the same "
+            "command again."
+        )
+
+
+class LostCommitError(PrerankError):
+    """A commit that Delta has confirmed is not in the table's log."""
+
+    retryable = True
+
+    def __init__(self, table: str, path: str, run_id: str):
+        self.table, self.path, self.run_id = table, path, run_id
+        super().__init__(table, path, run_id)
+
+    def __str__(self) -> str:
+        return (
+            f"table '{self.table}': no entry of {self.path}/_delta_log is of run {self.run_id}, which has just "
+            "committed. Another program wrote over it or removed it: see that nothing but prerank writes there, and "
+            "run the same command again."
         )
 
 

@@ -58,7 +58,7 @@ def _without(lake: Lake, config: EtlConfig, table: str, days: DateRange, hashed:
     frame = lake.read(table, days).where(~F.col("user_id").eqNullSafe(user_id))
     inputs = {table: lake.version(table)}
     run = Run(job="forget", config_hash=config_hash(config), definition_hash=hashed, inputs=inputs)
-    [written] = replace_partitions(lake, [Output(table, frame, days, HOLDERS[table])], run)
+    [written] = replace_partitions(lake, [Output(table, frame, days, HOLDERS[table], read=inputs[table])], run)
     return written
 
 

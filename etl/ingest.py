@@ -52,7 +52,8 @@ def ingest_events(
     TableColumnsError for stored events with columns that joining them would drop.
     """
     typed = typed_rows(raw, config.events, days)
-    joins = append and lake.exists(c.EVENTS)
+    seen = {table: lake.seen(table) for table in (c.EVENTS, c.EVENTS_REJECTED)} if append else {}
+    joins = seen.get(c.EVENTS, -1) >= 0
     if joins and (unknown := sorted(set(lake.read(c.EVENTS).columns) - set(c.ALWAYS_THERE[c.EVENTS]))):
         raise TableColumnsError(c.EVENTS, lake.path(c.EVENTS), [], unknown)
     new = not_delivered_before(typed, lake.read(c.EVENTS)) if joins else typed
@@ -64,18 +65,17 @@ def ingest_events(
         read = new.count() if joins else raw.count()
         stored = lake.read(c.EVENTS, days).count() if joins else 0
         report = _balanced(counts, read, stored, days, source)
-        inputs = {table: lake.version(table) for table in (c.EVENTS, c.EVENTS_REJECTED)} if joins else {}
         run = Run(
             job="ingest",
             config_hash=config_hash(config),
             definition_hash=definition_hash(c.EVENTS, config),
-            inputs=inputs,
+            inputs=seen if joins else {},
             source=source,
             raw=files,
             rows_in=report.in_range,
             rows_rejected=sum(report.rejected.values()),
         )
-        _publish(lake, rows, report, counts, config, run)
+        _publish(lake, rows, report, counts, config, run, seen)
     return report
 
 
@@ -123,7 +123,10 @@ def _balanced(counts: Counts, read: int, stored: int, days: DateRange, source: s
     return IngestReport(days, inside, outside, stored, kept, refused)
 
 
-def _publish(lake: Lake, rows: DataFrame, report: IngestReport, counts: Counts, config: EtlConfig, run: Run) -> None:
+def _publish(
+    lake: Lake, rows: DataFrame, report: IngestReport, counts: Counts, config: EtlConfig, run: Run,
+    seen: Mapping[str, int],
+) -> None:  # fmt: skip
     days = report.days
     events = accepted(rows)
     refused_by_ds: dict[str, dict[str, int]] = {}
@@ -135,7 +138,7 @@ def _publish(lake: Lake, rows: DataFrame, report: IngestReport, counts: Counts, 
     if c.EVENTS_REJECTED in run.inputs:
         refused = new_refusals(refused, lake.read(c.EVENTS_REJECTED, days))
     outputs = [
-        Output(c.EVENTS_REJECTED, refused, days, (REASON,)),
-        Output(c.EVENTS, events, days, ("query_key", "event_id")),
+        Output(c.EVENTS_REJECTED, refused, days, (REASON,), read=seen.get(c.EVENTS_REJECTED)),
+        Output(c.EVENTS, events, days, ("query_key", "event_id"), read=seen.get(c.EVENTS)),
     ]
     replace_partitions(lake, outputs, run)

@@ -1,6 +1,8 @@
 """The interactions job: events -> daily partials -> tiles -> the windowed table of each asked ds."""
 
+import logging
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from pyspark.sql import DataFrame
@@ -8,16 +10,18 @@ from pyspark.sql import functions as F
 
 from etl.caching import Cached
 from etl.config import EtlConfig
+from etl.conflicts import require_unchanged, signature
 from etl.contract import columns as c
 from etl.contract.dates import DateRange, day_number, ds_of_number, ranges_of
 from etl.contract.settings import config_hash
 from etl.definitions import definition_hash
+from etl.errors import ChangedMeanwhileError
 from etl.exchange import Tasks
 from etl.kernels.blobs import BUCKET, PART, TABLE
 from etl.lake import Lake
 from etl.partials import daily_tables, interactions_daily, queries_daily
 from etl.parts import BUCKETS, looked_up, tables_of_parts
-from etl.plan import DERIVED, FRESH, TILES, Step, plan, read_history, require_written
+from etl.plan import DERIVED, FRESH, TILES, History, Step, plan, read_history, require_written
 from etl.positions import position_priors
 from etl.priors import priors
 from etl.quality.gate import gate
@@ -30,6 +34,10 @@ from etl.skew import day_buckets, size_of, tile_buckets
 from etl.tiles import TILE_DAYS, covers, table_of
 from etl.windows import plain_rows, tiles, windowed
 from etl.write import Output, Written, record, write_chains
+
+_LOG = logging.getLogger(__name__)
+#: So often a plan is made when others write what it builds on.
+_PLANS = 3
 
 Tick: TypeAlias = Callable[[str], None]
 """Told what has just been finished."""
@@ -47,20 +55,63 @@ def build_interactions(
 
     Raises MissingDataError for days that were never ingested, GateError before a bad day is published.
     """
-    record_lost_commits(lake, (c.EVENTS,))
-    history = read_history(lake, (c.EVENTS, *DERIVED))
-    require_written(history, lake, c.EVENTS, days)
-    return run_steps(lake, config, plan(history, config, days, again=True, partials_again=again), tick)
+
+    def steps(history: History) -> list[Step]:
+        require_written(history, lake, c.EVENTS, days)
+        return plan(history, config, days, again=True, partials_again=again)
+
+    return _build(lake, config, steps, tick)[1]
 
 
-def run_steps(lake: Lake, config: EtlConfig, steps: list[Step], tick: Tick = lambda done: None) -> list[Written]:
-    """Build exactly what is not fresh of a plan's steps, sources first."""
-    written = []
-    for job in _jobs([step for step in steps if step.state != FRESH], config):
-        for one in _run(lake, config, job):
-            written.append(one)
-            tick(f"{one.table} {one.days}: {one.rows} rows")
-    return written
+def backfill_interactions(
+    lake: Lake, config: EtlConfig, days: DateRange, tick: Tick = lambda done: None
+) -> tuple[list[Step], list[Step]]:
+    """Build exactly what is not fresh of ``days``; returns that, and the days of events that wait for their raw log."""
+    due = _build(lake, config, lambda history: plan(history, config, days), tick)[0]
+    return [step for step in due if step.table != c.EVENTS], [step for step in due if step.table == c.EVENTS]
+
+
+def _build(
+    lake: Lake, config: EtlConfig, make: Callable[[History], list[Step]], tick: Tick
+) -> tuple[list[Step], list[Written]]:
+    """Plan, and build what is not fresh, sources first; returns these steps and what was written.
+
+    Raises ChangedMeanwhileError where others keep writing the partials that it sums up.
+    """
+    due: dict[tuple[str, str], Step] = {}
+    written: list[Written] = []
+    for attempt in range(1, _PLANS + 1):
+        seen = _seen(lake)
+        steps = [step for step in make(read_history(lake, (c.EVENTS, *DERIVED))) if step.state != FRESH]
+        due |= {(step.table, step.ds): step for step in steps}
+        try:
+            for job in _jobs(steps, config):
+                for one in _run(lake, config, job, seen):
+                    written.append(one)
+                    tick(f"{one.table} {one.days}: {one.rows} rows")
+            break
+        except ChangedMeanwhileError as error:
+            if attempt == _PLANS:
+                raise
+            _LOG.warning("%s Planning anew, attempt %d of %d.", error, attempt + 1, _PLANS)
+    return list(due.values()), written
+
+
+@dataclass
+class _Seen:
+    """What a plan knows of the partials: all commits up to a version, and its own later ones."""
+
+    version: int
+    ours: set[str] = field(default_factory=set)
+
+
+def _seen(lake: Lake) -> _Seen:
+    """Pinned before ``runs`` is read, and all of it recorded there: what the plan does not know of is newer."""
+    for table in (c.EVENTS, *DERIVED, table_of(1)):
+        lake.refresh(table)
+    version = lake.version(c.INTERACTIONS_DAILY) if lake.exists(c.INTERACTIONS_DAILY) else -1
+    record_lost_commits(lake, (c.EVENTS, c.INTERACTIONS_DAILY))
+    return _Seen(version)
 
 
 # Days whose tiles are merged in one job, a multiple of the longest tile: a bucket holds the pairs of all of them.
@@ -88,11 +139,14 @@ def _chunks(days: list[str], size: int) -> list[DateRange]:
     return [chunk for span in ranges_of(days) for chunk in span.chunks(size)]
 
 
-def _run(lake: Lake, config: EtlConfig, job: Job) -> list[Written]:
+def _run(lake: Lake, config: EtlConfig, job: Job, seen: _Seen) -> list[Written]:
     [hashed] = {definition_hash(table, config) for table in job}
     sources = sorted({source for table in job for source in DERIVED[table]})
     inputs = {source: lake.version(source) for source in sources}
     run = Run("interactions", config_hash=config_hash(config), definition_hash=hashed, inputs=inputs)
+    if c.INTERACTIONS_DAILY in inputs:
+        own = signature(run, _read_by(job, config), {})
+        require_unchanged(lake, c.INTERACTIONS_DAILY, own, seen.version, inputs[c.INTERACTIONS_DAILY], seen.ours)
     with Cached() as keep:
         if c.INTERACTIONS in job:
             chains = [_windows(lake, config, days, keep) for days in job[c.INTERACTIONS]]
@@ -102,7 +156,19 @@ def _run(lake: Lake, config: EtlConfig, job: Job) -> list[Written]:
             chains = _tiles(lake, config, job, keep)
         written = write_chains(lake, chains, run)
     record(lake, run, written)
+    if c.INTERACTIONS_DAILY in job:
+        seen.ours.add(run.run_id)
+        # The tables of a day are read as they are beside the partials that are read: others may have written since.
+        lake.refresh(table_of(1))
     return written
+
+
+def _read_by(job: Job, config: EtlConfig) -> DateRange:
+    """The days of partials that windows or tiles are made from."""
+    before = config.interactions.longest_days - 1 if c.INTERACTIONS in job else 0
+    after = max((_length(table) - 1 for table in job if table in TILES), default=0)
+    spans = [span for of_table in job.values() for span in of_table]
+    return DateRange(min(span.start for span in spans), max(span.end for span in spans)).widen(before, after)
 
 
 def _partials(lake: Lake, config: EtlConfig, job: Job, keep: Cached) -> list[list[Output]]:

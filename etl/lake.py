@@ -55,9 +55,17 @@ class Lake:
         if table not in self.pinned:
             if not self.exists(table):
                 raise MissingDataError(table, None, self.path(table))
-            with reading_log(table, self.path(table)):
-                self.pinned[table] = latest_version(self.spark, self.path(table))
+            self.pinned[table] = self.newest(table)
         return self.pinned[table]
+
+    def seen(self, table: str) -> int:
+        """The pinned version of a table, -1 where there is none: what rows that are made from it were made from."""
+        return self.version(table) if table in self.pinned or self.exists(table) else -1
+
+    def newest(self, table: str) -> int:
+        """The version that the table has now, whatever is pinned."""
+        with reading_log(table, self.path(table)):
+            return _latest_version(self.spark, self.path(table))
 
     def read(self, table: str, days: DateRange | None = None) -> DataFrame:
         """The table at its pinned version, only the partitions of ``days`` if given.
@@ -145,7 +153,7 @@ def absolute(path: str) -> str:
     return path if is_uri(path) else os.path.abspath(os.path.expanduser(path))
 
 
-def latest_version(spark: SparkSession, path: str) -> int:
+def _latest_version(spark: SparkSession, path: str) -> int:
     """From Delta's log in the driver: its public history starts a Spark job for the same number."""
     jvm = spark._jvm
     assert jvm is not None

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from operator import attrgetter
 
+from pyspark.sql import Row
 from pyspark.sql import functions as F
 
+from etl.commit_order import in_commit_order
 from etl.config import EtlConfig
-from etl.conflicts import came_after
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.definitions import definition_hash
@@ -20,6 +21,8 @@ from etl.lake import Lake
 from etl.runs import DROPPED, SUCCEEDED, pinned_inputs
 from etl.tiles import TILE_DAYS, cover, table_of
 
+#: Written by the same runs and not planned: where its end is lost, so is what its table counts as built.
+_BESIDE = {c.INTERACTIONS_DAILY: table_of(1), c.INTERACTIONS: c.QUERY_ITEMS}
 #: What is read of ``runs``.
 _READ = (
     "run_id", "table", "ds", "end_ds", "inputs", "output_version", "definition_hash", "status",
@@ -100,41 +103,39 @@ def read_history(lake: Lake, tables: Iterable[str]) -> History:
     history: dict[str, dict[str, Built]] = {table: {} for table in tables}
     if not lake.exists(c.RUNS):
         return history
+    recorded = _recorded(lake, history.keys() | {_BESIDE[table] for table in history if table in _BESIDE})
+    standing = {table: in_commit_order(lake, table, rows) for table, rows in recorded.items()}
+    for table, of_table in history.items():
+        beside = _BESIDE.get(table, "")
+        whole = {(row.run_id, row.output_version) for row in standing.get(beside, ())}
+        torn = {row.run_id for row in recorded.get(beside, ()) if (row.run_id, row.output_version) not in whole}
+        for row in standing.get(table, ()):
+            stands = row.status != DROPPED and row.run_id not in torn
+            built = Built(row.output_version, row.definition_hash, pinned_inputs(row.inputs)) if stands else None
+            for ds in DateRange(row.ds, row.end_ds):
+                if built is None:
+                    of_table.pop(ds, None)
+                else:
+                    of_table[ds] = built
+    return history
+
+
+def _recorded(lake: Lake, tables: Iterable[str]) -> dict[str, list[Row]]:
+    """What ``runs`` says of the writes of ``tables``, in the order in which it was told."""
     lake.refresh(c.RUNS)
-    wanted = F.col("table").isin(*history) & F.col("status").isin(SUCCEEDED, DROPPED)
+    wanted = F.col("table").isin(*tables) & F.col("status").isin(SUCCEEDED, DROPPED)
     # Sorted here: Spark would need four jobs for it, where reading a few thousand records is one. By a number, as
     # Spark hands out times of the machine's own zone, which has an hour twice a year.
     order = F.unix_micros("finished_at").alias("finished")
     runs = lake.read(c.RUNS).where(wanted).select(*_READ, order).coalesce(1).toLocalIterator()
-    # A table that was deleted or made anew, or whose log has lost its end, does not hold what older records say of it.
-    newest = {table: lake.version(table) if lake.exists(table) else -1 for table in history}
-    if c.INTERACTIONS_DAILY in newest and not lake.exists(table_of(1)):
-        newest[c.INTERACTIONS_DAILY] = -1
-    last: dict[tuple[str, str], _Write] = {}
-    for run in sorted(runs, key=attrgetter("finished", "output_version")):
-        stands = run.status != DROPPED and run.output_version <= newest[run.table]
-        built = Built(run.output_version, run.definition_hash, pinned_inputs(run.inputs)) if stands else None
-        write = _Write(run.output_version, run.run_id, built)
-        for ds in DateRange(run.ds, run.end_ds):
-            if not came_after(lake, run.table, last.get((run.table, ds)), write):
-                last[run.table, ds] = write
-    for (table, ds), write in last.items():
-        if write.built is not None:
-            history[table][ds] = write.built
-    return history
+    recorded: dict[str, list[Row]] = {}
+    for row in sorted(runs, key=attrgetter("finished", "output_version")):
+        recorded.setdefault(row.table, []).append(row)
+    return recorded
 
 
-@dataclass(frozen=True)
-class _Write:
-    """A record of ``runs`` about one (table, ds); ``built`` is None where nothing of it stands."""
-
-    output_version: int
-    run_id: str
-    built: Built | None
-
-
-def lake_plan(lake: Lake, config: EtlConfig, days: DateRange, again: bool = False) -> list[Step]:
-    return plan(read_history(lake, (c.EVENTS, *DERIVED)), config, days, again)
+def lake_plan(lake: Lake, config: EtlConfig, days: DateRange) -> list[Step]:
+    return plan(read_history(lake, (c.EVENTS, *DERIVED)), config, days)
 
 
 def require_source(lake: Lake, table: str, days: DateRange) -> None:

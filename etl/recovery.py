@@ -4,15 +4,17 @@ A job commits first and tells ``runs`` then. Killed in between, most jobs simply
 nothing left to do would leave the commit without a record, and the plan would not know that the days have changed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import reduce
+from operator import or_
 
 from pyspark.sql import functions as F
 
-from etl.conflicts import signature_of
+from etl.conflicts import Signature, signature_of
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
-from etl.lake import Lake, commit_info, committed_at, latest_version
+from etl.lake import Lake, commit_info, committed_at
 from etl.runs import RunRecord, wall_clock
 from etl.write import append_records
 
@@ -25,34 +27,38 @@ def record_lost_commits(lake: Lake, tables: Iterable[str]) -> list[RunRecord]:
 
     A job that runs meanwhile and is about to record its own commit then has two records of it, which say the same.
     """
-    found = [record for table in tables if lake.exists(table) for record in _lost(lake, table)]
+    newest = {table: lake.newest(table) for table in tables if lake.exists(table)}
+    known = _recorded(lake, newest)
+    found = [record for table, last in newest.items() for record in _lost(lake, table, last, known)]
     append_records(lake, found)
     return found
 
 
-def _lost(lake: Lake, table: str) -> list[RunRecord]:
-    newest = latest_version(lake.spark, lake.path(table))
-    recorded = _recorded(lake, table)
-    versions = [version for version in range(newest, -1, -1)[:_VERSIONS] if version not in recorded]
-    return [record for version in versions if (record := _record(lake, table, version)) is not None]
+def _lost(lake: Lake, table: str, newest: int, known: set[tuple[str, int, str]]) -> list[RunRecord]:
+    records = []
+    for version in range(newest, max(-1, newest - _VERSIONS), -1):
+        info = commit_info(lake.spark, lake.path(table), version)
+        said = signature_of(info)
+        if "start_ds" in said and (table, version, said["run_id"]) not in known:
+            records.append(_record(lake, table, version, said, info.get("operationMetrics", {})))
+    return [record for record in records if record is not None]
 
 
-def _recorded(lake: Lake, table: str) -> set[int]:
-    if not lake.exists(c.RUNS):
+def _recorded(lake: Lake, newest: Mapping[str, int]) -> set[tuple[str, int, str]]:
+    """(table, version, run id) of the records of the newest versions of tables."""
+    if not lake.exists(c.RUNS) or not newest:
         return set()
     lake.refresh(c.RUNS)
-    runs = lake.read(c.RUNS).where((F.col("table") == table) & F.col("output_version").isNotNull())
-    newest = runs.select("output_version").distinct().orderBy(F.desc("output_version")).limit(_VERSIONS)
-    return {row.output_version for row in newest.toLocalIterator()}
+    recent = [
+        (F.col("table") == table) & (F.col("output_version") > last - _VERSIONS) for table, last in newest.items()
+    ]
+    runs = lake.read(c.RUNS).where(reduce(or_, recent)).select("table", "output_version", "run_id")
+    return {tuple(row) for row in runs.coalesce(1).toLocalIterator()}
 
 
-def _record(lake: Lake, table: str, version: int) -> RunRecord | None:
-    """From what the commit says of itself; None for one that replaced no days, and for one that holds other rows than
-    were written: that would have been an error."""
-    info = commit_info(lake.spark, lake.path(table), version)
-    said = signature_of(info)
-    if "start_ds" not in said:
-        return None
+def _record(lake: Lake, table: str, version: int, said: Signature, metrics: Mapping[str, str]) -> RunRecord | None:
+    """From what the commit says of itself; None for one that holds other rows than were written: that would have been
+    an error."""
     days = DateRange(said["start_ds"], said["end_ds"])
     rows = lake.spark.read.format("delta").option("versionAsOf", version).load(lake.path(table))
     rows = rows.where(F.col("ds").between(days.start, days.end))
@@ -60,7 +66,7 @@ def _record(lake: Lake, table: str, version: int) -> RunRecord | None:
         rows = rows.where(F.col(name) == value)
     found = rows.count()
     # Where only rows of some values are replaced, Delta counts the others of their files as well.
-    written = int(info.get("operationMetrics", {}).get("numOutputRows", 0))
+    written = int(metrics.get("numOutputRows", 0))
     if found > written or (found < written and not said["only"]):
         return None
     return RunRecord(

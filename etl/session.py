@@ -38,6 +38,8 @@ _COMMON = {
     "spark.hadoop.parquet.dictionary.page.size": str(4 * 1024 * 1024),
     # Files are skipped by their keys, which come first in every table; statistics of 40 counts a row only cost.
     "spark.databricks.delta.properties.defaults.dataSkippingNumIndexedCols": "6",
+    # A run that writes nothing in the place of nothing still has a commit, which its record names.
+    "spark.databricks.delta.skipRecordingEmptyCommits": "false",
     # Delta would refuse to read a version older than a week; prerank maintain keeps the files of those in use.
     "spark.databricks.delta.vacuum.enforceTimeTravelWithinDeletedFileRetentionDuration": "false",
     # The writer sizes its files itself, see etl.write.

@@ -35,6 +35,8 @@ _NEWER = re.compile(
     r"\[(DELTA_INVALID_PROTOCOL_VERSION|DELTA_UNSUPPORTED_FEATURES_FOR_\w+|DELTA_INVALID_FORMAT_FROM_SOURCE_VERSION)\] "
     r"([^\n]*)"
 )
+#: The folder of a table, in what Delta says of its log.
+_NAMED = re.compile(r'table "(?:file:/*(?=/))?([^"]*/[^"]+)"|(?:file:/*(?=/))?([^\s"]+)/_delta_log')
 #: Of a damaged file, by the words of what caused it.
 _FOUND = {
     r"Permission denied|AccessControlException|AccessDenied": "cannot be read: permission denied",
@@ -53,8 +55,7 @@ def explained(error: BaseException, root: str, places: Mapping[str, str]) -> Pre
     """
     text = said_by(error)
     return (
-        _newer(text, root)
-        or _damaged_log(text, root)
+        _log_error(text, root)
         or _damaged_file(text, root)
         or _other_type(text, root)
         or _unwritten(error, text, places)
@@ -77,15 +78,10 @@ def reading_log(table: str, path: str) -> Iterator[None]:
     except PrerankError:
         raise
     except Exception as error:
-        text = said_by(error)
-        if found := _NEWER.search(text):
-            raise NewerTableError(table, path, _shortened(found[2]), _last_writer(path)) from error
-        if found := _DAMAGED_LOG.search(text):
-            raise DamagedLogError(table, path, _shortened(found[2])) from error
-        # A protocol that even its own decoder refuses: a version number of the future beside fields of the past.
-        if "EXPRESSION_DECODING_FAILED" in text:
-            raise NewerTableError(table, path, "its log cannot be decoded", _last_writer(path)) from error
-        raise
+        found = _log_error(said_by(error), path, table)
+        if found is None:
+            raise
+        raise found from error
 
 
 def said_by(error: BaseException) -> str:
@@ -129,22 +125,20 @@ def free_space(places: Mapping[str, str]) -> list[tuple[str, int]]:
     return sorted(((", ".join(names), free) for names, free in by_disk.values()), key=lambda place: place[1])
 
 
-def _newer(text: str, root: str) -> PrerankError | None:
-    found = _NEWER.search(text)
+def _log_error(text: str, place: str, table: str = "") -> PrerankError | None:
+    """Of a log that is damaged or a newer Delta's: of the table that Delta names, else of ``table`` at ``place``.
+    Without ``table``, ``place`` is the lake and nobody says which."""
+    newer = _NEWER.search(text)
+    found = newer or _DAMAGED_LOG.search(text)
     if found is None:
-        return None
-    place = re.search(r'table "(?:file:/*(?=/))?([^"]+)"', found[2])
-    path = place[1] if place else root
-    return NewerTableError(path.rsplit("/", 1)[-1], path, _shortened(found[2]), _last_writer(path))
-
-
-def _damaged_log(text: str, root: str) -> PrerankError | None:
-    found = _DAMAGED_LOG.search(text)
-    if found is None:
-        return None
-    place = re.search(r"(?:file:/*(?=/))?(\S+)/_delta_log", found[2])
-    path = place[1] if place else root
-    return DamagedLogError(path.rsplit("/", 1)[-1], path, _shortened(found[2]))
+        # A protocol that even its own decoder refuses: a version number of the future beside fields of the past.
+        undecoded = bool(table) and "EXPRESSION_DECODING_FAILED" in text
+        return NewerTableError(table, place, "its log cannot be decoded", _last_writer(place)) if undecoded else None
+    if named := _NAMED.search(found[2]):
+        place = named[1] or named[2]
+        table = place.rsplit("/", 1)[-1]
+    words = _shortened(found[2])
+    return NewerTableError(table, place, words, _last_writer(place)) if newer else DamagedLogError(table, place, words)
 
 
 def _damaged_file(text: str, root: str) -> PrerankError | None:

@@ -16,7 +16,7 @@ from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
 
-from etl.conflicts import Signature, require_unchanged, settled, signature, teller, version_of
+from etl.conflicts import Signature, own_version, require_unchanged, settled, signature, teller
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.errors import WriteVerificationError
@@ -24,6 +24,7 @@ from etl.lake import Lake
 from etl.one_writer import one_writer
 from etl.operations.openlineage import emit
 from etl.runs import Run, RunRecord, runs_frame
+from etl.spark_errors import reading_log
 
 # Commits of one job at the same time; what they wait for is mostly storage.
 _WRITERS = 4
@@ -38,8 +39,9 @@ class Output:
     """What a table is to hold for ``days``.
 
     ``key`` are the columns of the table's grain: they place and sort the rows, unless these are ``placed`` already by
-    a hash of some of them. ``only`` narrows what is replaced to rows with these column values. Rows of ``frame``
-    outside ``days`` are dropped: a writer answers for its days.
+    a hash of some of them. ``only`` narrows what is replaced to rows with these column values. ``read`` is the version
+    of the table that the rows were made from, -1 if there was none yet, None if they do not depend on it. Rows of
+    ``frame`` outside ``days`` are dropped: a writer answers for its days.
     """
 
     table: str
@@ -48,6 +50,7 @@ class Output:
     key: Sequence[str]
     only: Mapping[str, str] = field(default_factory=dict)
     placed: bool = False
+    read: int | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,8 @@ def replace_partitions(lake: Lake, outputs: Sequence[Output], run: Run) -> list[
     """Write each output in one commit, in order, then record them all as done by ``run``.
 
     A job killed in between leaves whole days behind, without a record: the plan builds them again.
-    Raises WriteVerificationError if a commit does not hold as many rows as were computed.
+    Raises WriteVerificationError if a commit does not hold as many rows as were computed, ChangedMeanwhileError if
+    others wrote days whose rows were made from the table itself.
     """
     written = write_chains(lake, [outputs], run)
     record(lake, run, written)
@@ -164,13 +168,13 @@ def _replace(lake: Lake, output: Output, run: Run) -> Written:
     own = signature(run, days, output.only)
 
     def overwrite() -> int:
-        if table in run.inputs:
-            require_unchanged(lake, table, own, run.inputs[table])
+        if output.read is not None:
+            require_unchanged(lake, table, own, output.read)
         return _overwrite(lake, output, own)
 
     computed = settled(lake, table, own, overwrite)
     # What is verified and recorded is this run's own commit, whatever others have committed since.
-    lake.pinned[table] = version_of(lake, table, own)
+    lake.pinned[table] = own_version(lake, table, own)
     found = lake.read(table, days).where(_within(days, output.only)).count()
     if found != computed:
         raise WriteVerificationError(table, days, computed, found)
@@ -214,4 +218,5 @@ def _equals(column: tuple[str, str]) -> str:
 
 def _commit(lake: Lake, frame: DataFrame, table: str, mode: str, options: dict[str, str]) -> None:
     writer = frame.write.format("delta").mode(mode).partitionBy("ds").option("mergeSchema", "true")
-    writer.options(**options).save(lake.path(table))
+    with reading_log(table, lake.path(table)):
+        writer.options(**options).save(lake.path(table))

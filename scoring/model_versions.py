@@ -131,7 +131,7 @@ def record(lake: Lake, config: PrerankConfig, decided: ModelVersion) -> ModelVer
 
     The same refusal once more is not written. The same promotion is: it may be back on top after others of that ds.
     """
-    day = DateRange(decided.ds, decided.ds)
+    day, seen = DateRange(decided.ds, decided.ds), lake.seen(c.MODELS)
     today = _newest(lake.read(c.MODELS, day), MOST_DECISIONS) if lake.exists(c.MODELS) else []
     for one in today:
         if not decided.promoted and replace(decided, sequence=one.sequence) == one:
@@ -147,7 +147,7 @@ def record(lake: Lake, config: PrerankConfig, decided: ModelVersion) -> ModelVer
         inputs=dict(lake.pinned),
         source=decided.data,
     )
-    replace_partitions(lake, [Output(c.MODELS, frame, day, GRAIN, only=only)], run)
+    replace_partitions(lake, [Output(c.MODELS, frame, day, GRAIN, only=only, read=seen)], run)
     return decided
 
 

@@ -6,15 +6,14 @@ its manifest says that it was made from; a ``raw`` node is a raw input as it was
 before is not taken apart again (``repeated``).
 """
 
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from pyspark.sql import functions as F
 
+from etl.commit_order import in_commit_order
 from etl.config import EtlConfig
-from etl.conflicts import came_after
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.lake import Lake
@@ -48,16 +47,16 @@ class _Lineage:
         self.seen: set[tuple[str, str]] = set()
 
     def table(self, table: str, version: int, days: DateRange) -> Node:
-        overtaken = partial(came_after, self.lake, table)
-        writers = last_writers(self.writes_of(table), version, days, overtaken, table in SNAPSHOTS)
+        writers = last_writers(self.writes_of(table), version, days, table in SNAPSHOTS)
         below = [self._run(record, written) for record, written in writers]
         return {"kind": "table", "table": table, "version": version, "days": str(days), "from": below}
 
     def writes_of(self, table: str) -> list[RunRecord]:
-        """Successful writes of a table, the oldest first; read when first asked for."""
+        """Writes of a table that stand, the oldest first; read when first asked for."""
         if table not in self.written:
             runs = runs_table(self.lake).where((F.col("table") == table) & (F.col("status").isin(SUCCEEDED, DROPPED)))
-            self.written[table] = list(records_of(runs.orderBy("finished_at", "output_version")))
+            records = records_of(runs.orderBy("finished_at", "output_version"))
+            self.written[table] = in_commit_order(self.lake, table, records)
         return self.written[table]
 
     def _run(self, record: RunRecord, days: DateRange) -> Node:
@@ -109,16 +108,11 @@ class _Lineage:
 
 
 def last_writers(
-    writes: Iterable[RunRecord],
-    version: int,
-    days: DateRange,
-    overtaken: Callable[[RunRecord | None, RunRecord], bool],
-    snapshots: bool = False,
+    writes: Iterable[RunRecord], version: int, days: DateRange, snapshots: bool = False
 ) -> list[tuple[RunRecord, DateRange]]:
     """The runs that wrote ``days`` last as of a version, each with the span of the days that are still its own.
 
-    ``writes`` are one table's in the order of their records; ``overtaken`` says whether the first of two came after the
-    second all the same, see ``conflicts.came_after``. Of ``snapshots`` only the newest day counts.
+    ``writes`` are one table's, in the order of their commits. Of ``snapshots`` only the newest day counts.
     """
     last: dict[tuple[str, str], RunRecord] = {}
     for record in writes:
@@ -131,7 +125,7 @@ def last_writers(
             last = {key: earlier for key, earlier in last.items() if key[0] not in met}
             continue
         part = record.definition_hash if record.table in _BY_DEFINITION else ""
-        last |= {(ds, part): record for ds in met if not overtaken(last.get((ds, part)), record)}
+        last |= {(ds, part): record for ds in met}
     if snapshots and last:
         newest = max(ds for ds, _ in last)
         last = {key: record for key, record in last.items() if key[0] == newest}

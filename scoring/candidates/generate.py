@@ -67,6 +67,7 @@ def generate_candidates(
     """
     day = DateRange(ds, ds)
     wanted = _wanted(config, model_dir)
+    seen = lake.seen(c.CANDIDATES)
     held = _held(lake, day, from_events)
     with Cached() as keep:
         todo = keep(_todo(lake, held, day, from_events))
@@ -82,7 +83,7 @@ def generate_candidates(
             filled = found.select("ds", *REQUEST, "items")
             frame = held.where(~is_open()).unionByName(filled, allowMissingColumns=True)
             run = Run(job="candidates", config_hash=config_hash(config), inputs=dict(lake.pinned), rows_in=total)
-            replace_partitions(lake, [Output(c.CANDIDATES, frame, day, ("request_id",))], run)
+            replace_partitions(lake, [Output(c.CANDIDATES, frame, day, ("request_id",), read=seen)], run)
         else:
             record_lost_commits(lake, (c.CANDIDATES,))
     return report

@@ -7,20 +7,17 @@ import sys
 import threading
 import time
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pyspark.sql import functions as F
 
 from etl import conflicts
-from etl.conflicts import came_after
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.errors import ChangedMeanwhileError, TableBusyError, WriteConflictError
 from etl.lake import Lake
 from etl.one_writer import one_writer
-from etl.operations.audit import records_of
 from etl.runs import Run
 from etl.write import Output, replace_partitions
 
@@ -34,9 +31,9 @@ def rows(lake, value, days=SPAN):
     return lake.spark.createDataFrame([(ds, "a", value) for ds in days], "ds string, id string, value int")
 
 
-def write(lake, value, days=SPAN, frame=None, **run):
-    output = Output("things", rows(lake, value, days) if frame is None else frame, days, ("id",))
-    [written] = replace_partitions(lake, [output], Run("test", "config", **run))
+def write(lake, value, days=SPAN, frame=None, read=None):
+    output = Output("things", rows(lake, value, days) if frame is None else frame, days, ("id",), read=read)
+    [written] = replace_partitions(lake, [output], Run("test", "config"))
     return written
 
 
@@ -147,11 +144,20 @@ def test_rows_made_from_the_table_itself_do_not_undo_what_another_job_wrote_sinc
     with pytest.raises(
         ChangedMeanwhileError, match=r"job test, started .* after this job had read version 0"
     ) as caught:
-        write(lake, 0, DateRange(D[0], D[1]), grown, inputs={"things": read})
+        write(lake, 0, DateRange(D[0], D[1]), grown, read)
     assert caught.value.retryable
     assert held(lake) == {D[0]: 0, D[1]: 9, D[2]: 0}
-    write(lake, 0, DateRange(D[2], D[2]), grown, inputs={"things": read})
+    write(lake, 0, DateRange(D[2], D[2]), grown, read)
     assert held(lake) == {D[0]: 0, D[1]: 9, D[2]: 1}
+
+
+def test_rows_made_while_there_was_no_table_do_not_replace_those_of_the_job_that_made_it(lake):
+    with pytest.raises(ChangedMeanwhileError):
+        write(lake, 1, read=-1)
+    assert held(lake) == dict.fromkeys(D, 0)
+    shutil.rmtree(lake.path("things"))
+    write(Lake(lake.spark, lake.root), 2, read=-1)
+    assert held(lake) == dict.fromkeys(D, 2)
 
 
 def test_threads_of_one_process_wait_for_each_other(lake, tmp_path):
@@ -199,27 +205,3 @@ def test_the_lock_of_a_killed_process_is_free_again(lake, another, caplog):
         writer.join()
     assert held(lake) == dict.fromkeys(D, 3)
     assert "table 'things' is being written by run abc (job backfill" in caplog.text
-
-
-def test_of_two_records_the_one_of_the_newer_commit_came_last(lake):
-    overtaken = replace(recorded(lake), run_id=Run("test", "config").run_id)
-    write(lake, 1)
-    winner = recorded(lake)
-    assert came_after(lake, "things", winner, overtaken), "both ran at the same time: recorded in another order"
-    assert not came_after(lake, "things", overtaken, winner)
-    assert not came_after(lake, "things", None, winner)
-
-
-def test_a_record_of_a_table_that_was_made_anew_came_before_all_of_the_new_one(lake):
-    write(lake, 1)
-    of_the_old = recorded(lake)
-    shutil.rmtree(lake.path("things"))
-    for value in (2, 3):
-        write(lake, value)
-    assert not came_after(lake, "things", of_the_old, replace(recorded(lake), output_version=0))
-
-
-def recorded(lake):
-    """The newest record."""
-    [newest] = records_of(lake.read(c.RUNS).orderBy(F.desc("finished_at")).limit(1))
-    return newest

@@ -3,7 +3,7 @@ import pytest
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.forget import forget_user
-from etl.interactions import run_steps
+from etl.interactions import backfill_interactions
 from etl.plan import FRESH, lake_plan
 from tests.etl.logs import DAYS, contents
 
@@ -23,7 +23,7 @@ def test_a_forgotten_user_is_in_no_table_and_what_they_touched_is_to_be_rebuilt(
     stale = {(step.table, step.ds) for step in lake_plan(lake, config, DAYS) if step.state != FRESH}
     assert {ds for table, ds in stale if table == c.INTERACTIONS_DAILY} == set(days)
     assert (c.EVENTS, days[0]) not in stale
-    run_steps(lake, config, lake_plan(lake, config, done.rebuild[0]))
+    backfill_interactions(lake, config, done.rebuild[0])
     assert {step.state for step in lake_plan(lake, config, DAYS)} == {FRESH}
 
 

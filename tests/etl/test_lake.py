@@ -3,7 +3,7 @@ import pytest
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.errors import FileSystemError, MissingDataError
-from etl.lake import Lake, latest_version
+from etl.lake import Lake
 from etl.runs import Run
 from etl.write import Output, replace_partitions
 from tests.etl.logs import SNAPSHOTS
@@ -46,7 +46,7 @@ def test_a_read_pins_the_version_until_it_is_refreshed(copied):
     )
     assert (lake.version(c.ITEMS), lake.read(c.ITEMS).count()) == (version, rows)
     lake.refresh(c.ITEMS)
-    assert lake.version(c.ITEMS) == version + 1 == latest_version(lake.spark, lake.path(c.ITEMS))
+    assert lake.version(c.ITEMS) == version + 1 == lake.newest(c.ITEMS)
     assert lake.read(c.ITEMS).count() < rows
     assert lake.days_of(c.ITEMS) == [SNAPSHOTS[1]]
 

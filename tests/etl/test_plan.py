@@ -1,6 +1,7 @@
 """Judging a history needs no Spark; reading it from the lake is at the end."""
 
 import dataclasses
+import shutil
 from collections.abc import Mapping
 
 import pytest
@@ -11,6 +12,8 @@ from etl.contract.dates import DateRange
 from etl.definitions import definition_hash
 from etl.errors import MissingDataError
 from etl.plan import FRESH, MISSING, STALE, Built, lake_plan, plan, read_history, require_source
+from etl.runs import Run
+from etl.write import Output, replace_partitions
 from tests.etl.logs import DAYS, small_config
 
 CONFIG = small_config()
@@ -134,6 +137,29 @@ def test_history_holds_the_last_write_of_each_day_with_its_inputs(built):
     assert day.inputs == {c.INTERACTIONS_DAILY: lake.version(c.INTERACTIONS_DAILY)}
     # The log's own path is an input without a version.
     assert past[c.EVENTS]["2024-02-29"].inputs == {}
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize(
+    ("lost", "table"), [("interactions_tiles_1", c.INTERACTIONS_DAILY), (c.QUERY_ITEMS, c.INTERACTIONS)]
+)
+def test_days_whose_other_half_is_lost_count_as_never_built(built, copied, lost, table):
+    lake, config = copied()
+    shutil.rmtree(lake.path(lost))
+    steps = [step for step in lake_plan(lake, config, LAST) if step.table == table]
+    assert {step.state for step in steps} == {MISSING}
+    assert set(read_history(lake, (c.EVENTS, c.QUERIES_DAILY))[c.QUERIES_DAILY]) == set(DAYS)
+
+
+@pytest.mark.spark
+def test_a_table_that_was_made_anew_holds_only_what_was_written_since(built, copied):
+    lake, config = copied(c.EVENTS, c.RUNS)
+    shutil.rmtree(lake.path(c.EVENTS))
+    for number, ds in enumerate(D[:2]):
+        run = Run("ingest", "config", definition_hash(c.EVENTS, config))
+        frame = lake.spark.createDataFrame([(ds, "q")], "ds string, query_key string")
+        replace_partitions(lake, [Output(c.EVENTS, frame, DateRange(ds, ds), ("query_key",))], run)
+        assert sorted(read_history(lake, (c.EVENTS,))[c.EVENTS]) == D[: number + 1]
 
 
 @pytest.mark.spark

@@ -1,6 +1,7 @@
 """What a killed job committed without a record is recorded by the next job, as the killed one would have done."""
 
 import dataclasses
+import shutil
 
 import pytest
 from pyspark.sql.classic.dataframe import DataFrame
@@ -58,6 +59,18 @@ def test_a_lost_commit_is_found_behind_later_ones(lake, monkeypatch):
         write(lake, [], Run("forget", "config"))
     write(lake, [(D[0], "c")], Run("ingest", "config"))
     assert [record.job for record in record_lost_commits(lake, ["things"])] == ["forget"]
+
+
+def test_a_record_of_a_former_life_is_none_of_the_commit_with_its_number(lake, monkeypatch):
+    write(lake, [], Run("ingest", "config"))
+    shutil.rmtree(lake.path("things"))
+    with monkeypatch.context() as killed:
+        killed.setattr(writing, "record", lambda *given: None)
+        write(lake, [(D[0], "a")], Run("ingest", "config"))
+        write(lake, [(D[0], "b")], Run("forget", "config"))
+    found = record_lost_commits(lake, ["things"])
+    assert [(record.job, record.output_version) for record in found] == [("forget", 1), ("ingest", 0)]
+    assert record_lost_commits(lake, ["things"]) == []
 
 
 def test_commits_that_replace_no_days_need_no_record(lake):

@@ -101,10 +101,19 @@ def test_a_log_that_cannot_be_opened_is_its_tables():
         raise RuntimeError("[DELTA_VERSIONS_NOT_CONTIGUOUS] Versions (0, 2) are not contiguous. A gap")
     with pytest.raises(NewerTableError, match="table 'runs'"), reading_log("runs", "/lake/runs"):
         raise RuntimeError('[DELTA_INVALID_PROTOCOL_VERSION] Unsupported: table "x" requires reader version 9')
+    with pytest.raises(DamagedLogError, match="table 'events'"), reading_log("runs", "/lake/runs"):
+        raise RuntimeError("[DELTA_TRUNCATED_TRANSACTION_LOG] file:/lake/events/_delta_log/00.json: Unable to")
     with pytest.raises(KeyError), reading_log("runs", "/lake/runs"):
         raise KeyError("unknown")
     with pytest.raises(PrerankError, match="own"), reading_log("runs", "/lake/runs"):
         raise PrerankError("own")
+
+
+def test_where_nobody_names_the_table_no_advice_is_about_the_whole_lake():
+    found = explained(RuntimeError("[DELTA_VERSIONS_NOT_CONTIGUOUS] Versions (0, 2) are not contiguous."), "/lake", {})
+    assert isinstance(found, DamagedLogError)
+    assert "a table of /lake" in str(found)
+    assert "away" not in str(found)
 
 
 def test_places_on_one_disk_are_named_together(tmp_path):

@@ -56,6 +56,11 @@ def test_nothing_to_write_clears_the_days(lake):
     assert held(lake) == [(D[0], "a", 1), (D[2], "a", 1)]
 
 
+def test_nothing_in_the_place_of_nothing_is_a_commit_of_its_own(lake):
+    versions = [write(lake, [], DateRange(D[1], D[1])).version for _ in range(2)]
+    assert versions == [1, 2]
+
+
 def test_writing_the_same_again_changes_no_row(lake):
     before = held(lake)
     write(lake, START[::-1], DateRange(D[0], D[2]))

@@ -164,11 +164,6 @@ def test_a_wrong_folder_stays_as_it_is(spark, tmp_path, capsys):
     capsys.readouterr()
 
 
-def in_order(earlier, later):
-    """Of records that were made in the order of their commits, no later one came first."""
-    return False
-
-
 def test_last_writers_are_those_of_a_replay():
     draw = random.Random(5)
     days = WHOLE.days()
@@ -180,15 +175,15 @@ def test_last_writers_are_those_of_a_replay():
         limit, asked = draw.randrange(6), DateRange(*sorted(draw.choices(days, k=2)))
         replayed = {ds: write.run_id for write in writes[: limit + 1] for ds in DateRange(write.ds, write.end_ds)}
         wanted = {replayed[ds] for ds in asked if ds in replayed}
-        found = last_writers(writes, limit, asked, in_order)
+        found = last_writers(writes, limit, asked)
         assert {record.run_id for record, _ in found} == wanted
         assert all(replayed[span.start] == record.run_id for record, span in found)
 
 
 def test_writes_of_two_model_versions_stand_beside_each_other():
     writes = [Run("score", "config", name).finished(c.SCORES, WHOLE, at, 1) for at, name in enumerate(("v1", "v2"))]
-    assert [record.definition_hash for record, _ in last_writers(writes, 1, day(D[0]), in_order)] == ["v1", "v2"]
+    assert [record.definition_hash for record, _ in last_writers(writes, 1, day(D[0]))] == ["v1", "v2"]
     newest = replace(writes[0], output_version=2, run_id="x")
-    assert {record.run_id for record, _ in last_writers([*writes, newest], 2, day(D[0]), in_order)} == {
+    assert {record.run_id for record, _ in last_writers([*writes, newest], 2, day(D[0]))} == {
         "x", writes[1].run_id,
     }  # fmt: skip
