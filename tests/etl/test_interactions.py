@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import functions as F
 
+from etl import interactions
 from etl.config import FAMILIES
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
@@ -264,22 +265,23 @@ def test_after_a_day_changed_backfill_rebuilds_what_depends_on_it(built, copied,
 
 
 def test_windows_know_of_days_that_another_job_changed_after_they_were_planned(built, copied, monkeypatch, caplog):
-    """The other job comes between the partials of the one and its windows, which would be recorded as knowing it."""
+    """The other job is done before the one commits partials of its own: its windows would be recorded as knowing it."""
     lake, config = copied()
     monkeypatch.setattr("etl.ingest.gate", lambda *arguments: [])
-    first, asked = DateRange("2024-02-27", "2024-02-27"), DateRange("2024-03-03", "2024-03-03")
-    change = [raw_row("2024-02-27T10:00:00Z", query="new words", item_id="i1", action="click", country="FR")]
-    others = iter([None])
+    first, asked = DateRange("2024-03-01", "2024-03-01"), DateRange("2024-03-03", "2024-03-03")
+    change = [raw_row("2024-03-01T10:00:00Z", query="new words", item_id="i1", action="click", country="FR")]
+    partials = interactions._partials
 
-    def told(done: str) -> None:
-        if done.startswith(c.QUERIES_DAILY) and next(others, 0) is None:
-            other = Lake(lake.spark, lake.root)
-            ingest_events(other, raw_log(lake.spark, change), config, first, "change")
-            build_interactions(other, config, first)
+    def met(*given):
+        monkeypatch.setattr(interactions, "_partials", partials)
+        other = Lake(lake.spark, lake.root)
+        ingest_events(other, raw_log(lake.spark, change), config, first, "change")
+        build_interactions(other, config, first)
+        return partials(*given)
 
-    build_interactions(lake, config, asked, told, again=True)
+    monkeypatch.setattr(interactions, "_partials", met)
+    build_interactions(lake, config, asked, again=True)
     assert "Planning anew" in caplog.text
-    assert next(others, "met") == "met"
     events = [event for event in built.events if event["ds"] != first.start] + reference.kept(change, first, config)
     assert_same_rows(lake.read(c.INTERACTIONS, asked).collect(), events, asked.start, config)
     assert {step.state for step in lake_plan(lake, config, asked)} == {FRESH}
