@@ -26,7 +26,7 @@ demo: $(STAMP) ## run the whole job on a scratch lake; ARGS="--source complete-j
 test: $(STAMP) ## run the tests but a day in Airflow and clusters; ARGS="-m 'not slow'"
 	@$(WITH_JAVA) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not (slow and (airflow or faults or cluster))' $(ARGS)
 
-test-airflow: $(STAMP) ## run every DAG in real Airflow and real spark-submit
+test-airflow: $(STAMP) ## run every DAG in real Airflow and spark-submit; ARGS="-k given_a_day" for the short form
 	@$(WITH_JAVA) $(BIN)/python -m pytest -m 'airflow and slow and not scheduler' $(ARGS)
 
 test-scheduler: $(STAMP) ## two days by Airflow's scheduler, five backfilled; ARGS="-k recorded" for the short form

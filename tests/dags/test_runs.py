@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.dataset
@@ -27,33 +28,50 @@ def days_of(table: Path) -> set[str]:
     return {folder.name.removeprefix("ds=") for folder in table.glob("ds=*")}
 
 
-@pytest.mark.airflow
-@pytest.mark.slow
-def test_a_lake_is_backfilled_trained_on_and_a_day_is_scored(airflow_env: dict[str, str], tmp_path: Path) -> None:
-    (tmp_path / "prerank.yaml").write_text(TINY_CONFIG, encoding="utf-8")
+pytestmark = [pytest.mark.airflow, pytest.mark.slow]
+
+
+@dataclass(frozen=True)
+class Landed:
+    """A folder whose lake was backfilled and then given a day, each by its DAG."""
+
+    folder: Path
+    env: dict[str, str]
+
+    def test_dag(self, dag: str, ds: str, *more: str) -> str:
+        return run([AIRFLOW, "dags", "test", dag, ds, *more], self.env, self.folder)
+
+
+@pytest.fixture(scope="module")
+def landed(airflow_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Landed:
+    folder = tmp_path_factory.mktemp("landed")
+    (folder / "prerank.yaml").write_text(TINY_CONFIG, encoding="utf-8")
     raw = {"PRERANK_EVENTS": "raw/events", "PRERANK_CANDIDATES": "raw/candidates", "PRERANK_DAYS": "4"}
-    env = airflow_env | TINY_SPARK | raw | {"JAVA_HOME": require_java()}
-    run([sys.executable, "-c", RUN_EACH, json.dumps(RAW)], env, tmp_path)
-    run([AIRFLOW, "db", "migrate"], env, tmp_path)
-    lake, test = tmp_path / "lake", [AIRFLOW, "dags", "test"]
+    made = Landed(folder, airflow_env | TINY_SPARK | raw | {"JAVA_HOME": require_java()})
+    run([sys.executable, "-c", RUN_EACH, json.dumps(RAW)], made.env, folder)
+    run([AIRFLOW, "db", "migrate"], made.env, folder)
+    made.test_dag("prerank_backfill", BEFORE, "--conf", json.dumps(BACKFILL))
+    made.test_dag("prerank_interactions", DS)
+    return made
 
-    run([*test, "prerank_backfill", BEFORE, "--conf", json.dumps(BACKFILL)], env, tmp_path)
-    assert days_of(lake / "interactions") >= {"2026-01-02", "2026-01-03", "2026-01-04", BEFORE}
 
-    output = run([*test, "prerank_training", BEFORE], env, tmp_path)
-    evaluation = json.loads((tmp_path / "trained" / BEFORE / "evaluation.json").read_text(encoding="utf-8"))
-    assert set(evaluation["models"]) >= {"bm25", "interactrank"}, output[-8000:]
-    assert list((tmp_path / "trained" / "versions" / "interactrank").iterdir())
-
-    run([*test, "prerank_interactions", DS], env, tmp_path)
-    assert DS in days_of(lake / "interactions")
+def test_a_lake_is_backfilled_and_given_a_day(landed: Landed) -> None:
+    lake = landed.folder / "lake"
+    assert days_of(lake / "interactions") >= {"2026-01-02", "2026-01-03", "2026-01-04", BEFORE, DS}
     assert DS not in days_of(lake / "items"), "no catalogue was given: its task is skipped"
 
-    run([*test, "prerank_scoring", DS], env, tmp_path)
+
+def test_models_are_trained_and_the_champion_scores_the_day(landed: Landed) -> None:
+    output = landed.test_dag("prerank_training", BEFORE)
+    evaluation = json.loads((landed.folder / "trained" / BEFORE / "evaluation.json").read_text(encoding="utf-8"))
+    assert set(evaluation["models"]) >= {"bm25", "interactrank"}, output[-8000:]
+    assert list((landed.folder / "trained" / "versions" / "interactrank").iterdir())
+
+    landed.test_dag("prerank_scoring", DS)
     days = pyarrow.dataset.partitioning(flavor="hive")
-    scores = pyarrow.dataset.dataset(lake / "scores", partitioning=days, exclude_invalid_files=True)
+    scores = pyarrow.dataset.dataset(landed.folder / "lake" / "scores", partitioning=days, exclude_invalid_files=True)
     table = scores.to_table(columns=["ds", "request_id", "ranked"])
     assert {str(ds) for ds in table["ds"].to_pylist()} == {DS}
     assert len(set(table["request_id"].to_pylist())) == len(table) > 0
     assert all(table["ranked"].to_pylist())
-    assert (tmp_path / "reports" / f"{DS}.html").stat().st_size > 10_000
+    assert (landed.folder / "reports" / f"{DS}.html").stat().st_size > 10_000

@@ -12,7 +12,7 @@ from scoring.item_matrix import MANIFEST
 from tests.faults.program import ONE_DAY, WHOLE_RANGE, forget_checksum
 from tests.models.export_fixture import World, write_export
 
-pytestmark = [pytest.mark.faults, pytest.mark.spark]
+pytestmark = [pytest.mark.faults, pytest.mark.spark, pytest.mark.slow]
 
 FEATURE = {"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": ["foldedRows"],
            "writerFeatures": ["foldedRows"]}  # fmt: skip
