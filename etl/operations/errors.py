@@ -17,6 +17,21 @@ class DamagedReferenceError(PrerankError):
         )
 
 
+class UnknownVersionError(PrerankError):
+    """Which files a version holds that has to stay readable cannot be told, though the version may be there."""
+
+    def __init__(self, table: str, version: int, who: list[str], problem: str):
+        self.table, self.version, self.who, self.problem = table, version, who, problem
+        super().__init__(table, version, who, problem)
+
+    def __str__(self) -> str:
+        return (
+            f"which files version {self.version} of '{self.table}' holds cannot be told ({self.problem}), and "
+            f"{', '.join(self.who)} needs it. Nothing was removed. Run it again when the storage answers; if the "
+            "table's log is damaged, restore it, or take away what needs the version"
+        )
+
+
 class UnknownRunError(PrerankError):
     """No run is recorded that wrote a day of a table."""
 

@@ -5,6 +5,7 @@ property of the table, and a longer retention in the command does not reach furt
 use hold is left out of the inventory that VACUUM may remove from.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -20,12 +21,14 @@ from etl.contract.dates import DateRange, parse_ds, ranges_of
 from etl.contract.settings import config_hash
 from etl.lake import Lake, committed_at, data_files
 from etl.operations.audit import records_of, runs_table
+from etl.operations.errors import UnknownVersionError
 from etl.operations.references import Needed, needed_versions
 from etl.operations.retention import days_to_drop, first_kept
 from etl.plan import TILES
 from etl.recovery import record_lost_commits
 from etl.runs import DROPPED, OPTIMIZED, SUCCEEDED, Run, wall_clock
-from etl.sources.listing import JVM_ERRORS, Found, files_below
+from etl.sources.listing import JVM_ERRORS, Found, files_below, first_line
+from etl.spark_errors import said_by
 from etl.tiles import table_of
 from etl.write import Output, append_records, keep_log, optimize, replace_partitions, vacuum
 
@@ -40,6 +43,8 @@ TABLES = (
 )  # fmt: skip
 # Delta keeps log entries for 30 days of its own accord; they are cleaned when it writes a checkpoint.
 _LOG_DAYS, _LOG_MARGIN_DAYS = 30, 15
+# Delta's conditions for a version that nothing can bring back. Any other failure says nothing about the version.
+_GONE = re.compile(r"\[DELTA_(VERSION_NOT_FOUND|NO_RECREATABLE_HISTORY_FOUND|TRUNCATED_TRANSACTION_LOG)\]")
 
 
 @dataclass
@@ -75,8 +80,8 @@ def maintain(lake: Lake, config: EtlConfig, today: str, folders: Sequence[Path],
     """Drop, cluster and vacuum every table, ``today`` being the newest day that retention counts from.
 
     Versions that models, exports and files for serving below ``folders``, registered models, or runs of the last
-    ``maintain.vacuum_days`` refer to stay readable. Nothing else may write meanwhile. Raises DamagedReferenceError
-    before anything is done.
+    ``maintain.vacuum_days`` refer to stay readable. Nothing else may write meanwhile. Raises DamagedReferenceError and
+    UnknownVersionError before anything is dropped or removed.
     """
     tables = [table for table in TABLES if lake.exists(table)]
     if not dry_run:
@@ -84,19 +89,19 @@ def maintain(lake: Lake, config: EtlConfig, today: str, folders: Sequence[Path],
     since = wall_clock() - timedelta(days=config.maintain.vacuum_days)
     needed = needed_versions(lake, folders, since)
     first = first_kept(config.maintain.retention_days, today)
-    done = []
-    for table in tables:
-        upkeep = Upkeep(table)
+    done = [Upkeep(table) for table in tables]
+    # Of all tables first: where one cannot be told, none is changed.
+    kept = [_kept_files(lake, upkeep, needed) for upkeep in done]
+    for upkeep, keep in zip(done, kept, strict=True):
+        table = upkeep.table
         if table in first:
             upkeep.dropped = days_to_drop(table, lake.days_of(table), first[table])
         upkeep.optimized = _due(lake, table, upkeep.dropped)
-        keep = _kept_files(lake, upkeep, needed)
         if not dry_run:
             # Before any commit: with one, Delta may clean the log.
             _keep_log(lake, upkeep)
             _change(lake, config, upkeep)
         _vacuum(lake, config, upkeep, keep, dry_run)
-        done.append(upkeep)
     return Maintained(done, needed.missing)
 
 
@@ -159,13 +164,18 @@ def _vacuum(lake: Lake, config: EtlConfig, upkeep: Upkeep, keep: set[str], dry_r
 
 
 def _kept_files(lake: Lake, upkeep: Upkeep, needed: Needed) -> set[str]:
-    """Names of the files of versions that are needed; notes which versions these are."""
+    """Names of the files of versions that are needed; notes which versions these are.
+
+    Raises UnknownVersionError where a version's files cannot be told, though it may be there.
+    """
     names: set[str] = set()
     for version, who in sorted(needed.by_table.get(upkeep.table, {}).items()):
         try:
             names |= set(map(_name, data_files(lake, upkeep.table, version)))
             upkeep.kept_versions[version] = who
-        except JVM_ERRORS:
+        except JVM_ERRORS as error:
+            if not _GONE.search(said_by(error)):
+                raise UnknownVersionError(upkeep.table, version, who, first_line(error)) from error
             upkeep.lost_versions.append(version)
     return names
 

@@ -6,15 +6,17 @@ import time
 from pathlib import Path
 
 import pytest
+from pyspark.errors import AnalysisException
 
+import etl.operations.maintain
 from etl.config import EtlConfig, ExportConfig, InteractionsConfig, LakeConfig
 from etl.contract import columns as c
 from etl.contract.dates import DateRange, ranges_of
 from etl.contract.errors import UsageError
 from etl.contract.settings import load
-from etl.lake import Lake
+from etl.lake import Lake, data_files
 from etl.operations.config import MaintainConfig
-from etl.operations.errors import DamagedReferenceError
+from etl.operations.errors import DamagedReferenceError, UnknownVersionError
 from etl.operations.maintain import maintain
 from etl.operations.references import Reference, reference_of, references_below
 from etl.operations.retention import days_to_drop, first_kept
@@ -217,6 +219,37 @@ def test_a_damaged_manifest_stops_it_before_anything_changes(lake, config, expor
     (export / "data" / "manifest.json").write_text("{")
     newest, held = lake.version(c.EVENTS), files(lake)
     with pytest.raises(DamagedReferenceError):
+        maintain(lake, config, TODAY, [export])
+    lake.refresh(c.EVENTS)
+    assert (lake.version(c.EVENTS), files(lake)) == (newest, held)
+
+
+@pytest.mark.spark
+def test_a_version_that_storage_does_not_tell_of_stops_it_before_anything_changes(lake, config, export, monkeypatch):
+    def throttled(lake, table, version):
+        # Of a table that comes after the one that is changed first.
+        if table == c.EVENTS_REJECTED:
+            raise AnalysisException("Status Code: 503; Error Code: SlowDown")
+        return data_files(lake, table, version)
+
+    (export / "data" / "manifest.json").write_text(json.dumps({"sources": {c.EVENTS: 3, c.EVENTS_REJECTED: 0}}))
+    newest, held = lake.version(c.EVENTS), files(lake)
+    monkeypatch.setattr(etl.operations.maintain, "data_files", throttled)
+    with pytest.raises(UnknownVersionError, match=r"version 0 of 'events_rejected'.*SlowDown.*export .*Nothing was"):
+        maintain(lake, config, TODAY, [export])
+    lake.refresh(c.EVENTS)
+    assert (lake.version(c.EVENTS), files(lake)) == (newest, held)
+
+
+@pytest.mark.spark
+def test_a_version_whose_log_entry_is_damaged_is_not_taken_for_lost(lake, config, export):
+    path = lake.path(c.EVENTS)
+    lake.spark._jvm.org.apache.spark.sql.delta.DeltaLog.forTable(lake.spark._jsparkSession, path).checkpoint()
+    log = Path(path) / "_delta_log"
+    (log / f"{3:020d}.json").write_text("cut off")
+    (log / f".{3:020d}.json.crc").unlink()
+    newest, held = lake.version(c.EVENTS), files(lake)
+    with pytest.raises(UnknownVersionError, match="version 3 of 'events'"):
         maintain(lake, config, TODAY, [export])
     lake.refresh(c.EVENTS)
     assert (lake.version(c.EVENTS), files(lake)) == (newest, held)
