@@ -104,7 +104,10 @@ def backfill(days: Sequence[str]) -> list[str]:
 
 
 def ingest_days(table: str, source: str, path: str, days: Sequence[str]) -> list[str]:
-    """As ``ingest``, for the days of a chunk at once: in ``path``, ``{ds}`` stands for any of them (a glob)."""
+    """As ``ingest``, for the days of a chunk at once: in ``path``, ``{ds}`` stands for any of them (a glob).
+
+    Ingest refuses such a glob unless it finds something for each of the days.
+    """
     any_of = days[0] if len(days) == 1 else f"{{{','.join(days)}}}"
     return ["ingest", "--table", table, "--source", source, "--input", path.replace("{ds}", any_of), *_range(days)]
 

@@ -1,6 +1,7 @@
 """The files behind a path: a file, a folder or a glob on any file system that Spark can read."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from etl.sources.errors import InputError
 JVM_ERRORS = (PySparkException, Py4JJavaError)
 
 _GLOB = "{}[]*?\\"
+# Plain words only, so that what is asked for is known: {2026-01-01,2026-01-02}, but not {2026-*,{a,b}}.
+_ALTERNATIVES = re.compile(r"(?<!\\)\{([^{}\[\]*?\\,]+(?:,[^{}\[\]*?\\,]+)+)\}")
 # In a run's record; the digest is of all.
 _MOST_LISTED = 1000
 
@@ -44,7 +47,7 @@ class Found(NamedTuple):
 def list_files(spark: SparkSession, path: str | None) -> Listing:
     """Every file at ``path`` that is not empty and not hidden (``_`` or ``.`` in front), in all folders below.
 
-    Raises InputError if there is none, or the path cannot be listed.
+    Raises InputError if there is none, none for one of the words of ``{a,b}``, or the path cannot be listed.
     """
     base, found = _visible_files(spark, path)
     _require_some(path, found)
@@ -68,12 +71,8 @@ def _visible_files(spark: SparkSession, path: str | None) -> tuple[str, list[Fou
     """The files that are not hidden; at least one."""
     if not path:
         raise InputError("--input", "no path given", "name a file, a folder or a glob")
-    try:
+    with _explained(path):
         base, found = _list(spark, os.path.expanduser(path))
-    except JVM_ERRORS as error:
-        raise InputError(
-            path, f"cannot be listed ({first_line(error)})", "check the path and its permissions"
-        ) from error
     if found is None:
         raise InputError(path, "no such file or folder", "check the path; a glob must match at least one file")
     if any("/_delta_log/" in file.path for file in found):
@@ -83,7 +82,25 @@ def _visible_files(spark: SparkSession, path: str | None) -> tuple[str, list[Fou
     visible = [file for file in sorted(found) if not _hidden(file.path.removeprefix(base))]
     if not visible:
         raise InputError(path, "holds no files", "check the path; names that begin with _ or . are not read")
+    with _explained(path):
+        absent = _absent(spark, os.path.expanduser(path), visible)
+    if absent:
+        raise InputError(
+            path,
+            f"nothing is there for {', '.join(absent)} (no file, or empty ones)",
+            "bring it, or leave it out of the path and of the days to ingest: they would lose what they hold",
+        )
     return base, visible
+
+
+@contextmanager
+def _explained(path: str) -> Iterator[None]:
+    try:
+        yield
+    except JVM_ERRORS as error:
+        raise InputError(
+            path, f"cannot be listed ({first_line(error)})", "check the path and its permissions"
+        ) from error
 
 
 def raw_input(spark: SparkSession, path: str) -> RawInput:
@@ -185,6 +202,36 @@ def _list(spark: SparkSession, path: str) -> tuple[str, list[Found] | None]:
         else:
             found.append(_found(root))
     return base, found
+
+
+def _absent(spark: SparkSession, path: str, found: list[Found]) -> list[str]:
+    """Words of ``{a,b}`` in a glob for which no file that is not empty was found: the glob itself matches without.
+
+    Braces within braces are left alone.
+    """
+    if not _ALTERNATIVES.search(path) or re.search(r"\{[^}]*\{", path):
+        return []
+    jvm: Any = spark._jvm
+    hadoop_path = jvm.org.apache.hadoop.fs.Path(path)
+    file_system = hadoop_path.getFileSystem(_hadoop_conf(spark))
+    full = file_system.makeQualified(hadoop_path)
+    if file_system.exists(full):
+        return []
+    uri, absent = str(full.toString()), []
+    for group in _ALTERNATIVES.finditer(uri):
+        for word in group[1].split(","):
+            one = jvm.org.apache.hadoop.fs.Path(uri[: group.start()] + word + uri[group.end() :])
+            roots = {str(root.getPath().toString()) for root in file_system.globStatus(one) or []}
+            if not any(file.bytes and _is_below(file.path, roots) for file in found):
+                absent.append(word)
+    return list(dict.fromkeys(absent))
+
+
+def _is_below(path: str, roots: set[str]) -> bool:
+    """Whether a path is one of ``roots`` or lies in one."""
+    while path not in roots and "/" in path:
+        path = path.rpartition("/")[0]
+    return path in roots
 
 
 def _walk(files: Any) -> Iterator[Found]:

@@ -274,3 +274,29 @@ def test_a_catalogue_keeps_its_other_columns(spark, tmp_path):
     file = write(tmp_path / "items.csv", "sku,text,price\n007,red shoe,9.50\n")
     found = rows(read(spark, "csv", file, "items", {"item_id": "sku"}))
     assert found == [{"item_id": "007", "text": "red shoe", "price": "9.50", CORRUPT: None}]
+
+
+DAYS = "{2026-01-01,2026-01-02,2026-01-03}"
+
+
+@pytest.mark.parametrize("given", ["{}/ds=DAYS", "file://{}/ds=DAYS/*.csv", "{}/ds=DAYS/log-DAYS.csv"])
+def test_every_word_of_a_glob_has_to_stand_for_some_rows(spark, tmp_path, given):
+    path = given.format(tmp_path).replace("DAYS", DAYS)
+    for day in ("2026-01-01", "2026-01-03"):
+        write(tmp_path / f"ds={day}" / f"log-{day}.csv", f"{HEADER}\n{LINE}\n")
+    with pytest.raises(InputError, match=r"nothing is there for 2026-01-02 .*bring it, or leave it out"):
+        read(spark, "csv", path)
+    # Single files of the day would be refused as well.
+    write(tmp_path / "ds=2026-01-02" / "log-2026-01-02.csv", "")
+    write(tmp_path / "ds=2026-01-02" / "_log.csv", f"{HEADER}\n{LINE}\n")
+    with pytest.raises(InputError, match="nothing is there for 2026-01-02 "):
+        read(spark, "csv", path)
+    write(tmp_path / "ds=2026-01-02" / "log-2026-01-02.csv", f"{HEADER}\n{LINE}\n")
+    assert read(spark, "csv", path).count() == 3
+
+
+@pytest.mark.parametrize("pattern", ["{a,b}.csv", "{a*,b*}.csv", "{a,{b,c}}.csv", "a{,-late}.csv"])
+def test_words_that_are_no_plain_words_may_match_nothing_and_braces_may_be_a_name(spark, tmp_path, pattern):
+    name = pattern if pattern == "{a,b}.csv" else "a.csv"
+    write(tmp_path / name, f"{HEADER}\n{LINE}\n")
+    assert read(spark, "csv", tmp_path / pattern).count() == 1
