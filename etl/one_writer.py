@@ -7,7 +7,6 @@ not Python's: the JVM commits, and for a moment it outlives a Python driver that
 
 import json
 import logging
-import re
 import threading
 import time
 from collections import defaultdict
@@ -16,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from etl.contract.paths import local_part
 from etl.errors import TableBusyError
 from etl.lake import Lake
 
@@ -35,7 +35,7 @@ def one_writer(lake: Lake, table: str, who: Mapping[str, Any], most_seconds: flo
 
     ``who`` is what others are told while they wait. Raises TableBusyError after ``most_seconds`` of waiting.
     """
-    root = re.sub(r"^file:/+", "/", lake.root)
+    root = local_part(lake.root)
     if not root.startswith("/"):
         yield
         return

@@ -1,7 +1,6 @@
 """What the verbs share while the program runs: configuration, progress on stderr, one Spark session."""
 
 import os
-import re
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from etl.contract.errors import PrerankError
 from etl.contract.masking import Masks
+from etl.contract.paths import local_part
 from etl.contract.printable import message as printable_message
 from etl.contract.settings import Loaded, config_hash, to_plain
 from scoring.config import PrerankConfig
@@ -77,7 +77,7 @@ class Context:
         return found
 
     def _lake_root(self) -> str:
-        root = re.sub("^file:/*(?=/)", "", self.config.lake.root)
+        root = local_part(self.config.lake.root)
         return root if "://" in root else os.path.abspath(os.path.expanduser(root))
 
     def _places(self, args: "argparse.Namespace") -> dict[str, str]:

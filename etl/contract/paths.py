@@ -11,6 +11,11 @@ def is_uri(path: str) -> bool:
     return re.match(r"[A-Za-z][\w+.-]*:", path) is not None
 
 
+def local_part(uri: str) -> str:
+    """``/lake`` for ``file:/lake`` and ``file:///lake``; a path or URI of any other kind as it is."""
+    return re.sub(r"^file:/*(?=/)", "", uri)
+
+
 def local_path(text: str) -> Path:
     """A file or folder of this machine, from the command line. Raises UsageError for a URI."""
     if is_uri(text):

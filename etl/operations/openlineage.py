@@ -16,6 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from etl.contract.masking import HIDDEN, Masks, masked_text
+from etl.contract.paths import local_part
 from etl.operations.attempts import failure_of
 from etl.runs import FAILED, RunRecord, pinned_inputs
 
@@ -132,7 +133,7 @@ def dataset_name(uri: str) -> tuple[str, str]:
     uri = masked_text(uri).replace(f"{HIDDEN}@", "")
     scheme = re.match(r"(\w[\w+.-]*)://([^/]+)/(.*)", uri)
     if scheme is None:
-        return "file", re.sub(r"^file:(//)?", "", uri)
+        return "file", local_part(uri)
     kind = "s3" if scheme[1] in ("s3a", "s3n") else scheme[1]
     return f"{kind}://{scheme[2]}", scheme[3]
 

@@ -4,11 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from etl.contract import columns as c
 from etl.contract.dates import DateRange, shift_ds
+from etl.operations.reach import SNAPSHOTS
 from etl.plan import TILES
 from etl.tiles import TILE_DAYS, table_of
-
-#: As-of reads need the newest snapshot from before the days that are kept.
-_SNAPSHOTS = (c.ITEMS, c.QUERIES, c.ITEM_VECTORS)
 
 
 def first_kept(retention_days: Mapping[str, int], today: str) -> dict[str, str]:
@@ -28,7 +26,8 @@ def first_kept(retention_days: Mapping[str, int], today: str) -> dict[str, str]:
 
 def days_to_drop(table: str, held: Sequence[str], first: str) -> DateRange | None:
     """From the oldest of the days ``held`` to the newest that goes; None where all stay."""
-    if table in _SNAPSHOTS:
+    if table in SNAPSHOTS:
+        # As-of reads need the newest from before the days that are kept.
         before = [ds for ds in held if ds <= first]
         first = max(before, default=first)
     old = [ds for ds in held if ds < first]

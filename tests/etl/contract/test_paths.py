@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from etl.contract.errors import UsageError
-from etl.contract.paths import is_uri, local_path, require_local
+from etl.contract.paths import is_uri, local_part, local_path, require_local
 
 
 @pytest.mark.parametrize("path", ["s3a://bucket/lake", "file:/lake", "hdfs://host:8020/lake", "abfss://a@b/c"])
@@ -17,6 +17,20 @@ def test_what_names_its_file_system_is_a_uri(path: str):
 def test_any_other_is_a_path_of_this_machine(path: str):
     assert not is_uri(path)
     assert local_path(path) == Path(path)
+
+
+@pytest.mark.parametrize(
+    ("uri", "part"),
+    [
+        ("file:/lake", "/lake"),
+        ("file:///lake/a b", "/lake/a b"),
+        ("/lake", "/lake"),
+        ("file", "file"),
+        ("s3a://file:/lake", "s3a://file:/lake"),
+    ],
+)
+def test_a_local_uri_has_a_path_and_others_stay(uri: str, part: str):
+    assert local_part(uri) == part
 
 
 def test_a_setting_that_must_be_local_is_named():
