@@ -16,6 +16,7 @@ from etl.lake import Lake
 from etl.plan import read_history
 from etl.recovery import record_lost_commits
 from etl.runs import Run
+from etl.scored_parts import remove_parts
 from etl.write import Output, Written, replace_partitions
 
 #: Tables with a user_id, each with the columns that place its rows.
@@ -37,7 +38,10 @@ class Forgotten:
 
 
 def forget_user(lake: Lake, config: EtlConfig, user_id: str) -> Forgotten:
-    """Remove a user's rows from every table that has a user_id; earlier versions keep them until VACUUM."""
+    """Remove a user's rows from every table that has a user_id, and all parts of days that ``score`` has kept aside.
+
+    Earlier versions of tables keep them until VACUUM.
+    """
     written, rows = [], 0
     lost = record_lost_commits(lake, HOLDERS)
     touched = [ds for record in lost if record.table == c.EVENTS for ds in DateRange(record.ds, record.end_ds)]
@@ -51,6 +55,7 @@ def forget_user(lake: Lake, config: EtlConfig, user_id: str) -> Forgotten:
         for span, hashed in _spans(lake, table, held):
             chunks = span.chunks(config.interactions.days_per_job)
             written += [_without(lake, config, table, days, hashed, user_id) for days in chunks]
+    remove_parts(lake)
     return Forgotten(written, rows, _dependent(lake, config, touched))
 
 

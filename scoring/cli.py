@@ -140,6 +140,8 @@ def _maintain_text(result: dict[str, Any]) -> str:
 
     mode = "a dry run: nothing was changed" if result["dry_run"] else "done"
     lines = {"maintain": mode, "tables": upkeep_rows(result["tables"])}
+    if result["scored_parts"]:
+        lines["files of killed scores"] = f"{result['scored_parts']} removed"
     return lines_of(lines | ({"folders that are not there": result["missing"]} if result["missing"] else {}))
 
 

@@ -18,6 +18,20 @@ class PackageError(PrerankError):
         return f"nothing was packaged: {self.what}. To mend it, {self.remedy}"
 
 
+class LostPartError(ScoringError):
+    """Parts of a day that ``score`` had kept aside (score.chunks) are damaged or incomplete."""
+
+    def __init__(self, where: str, problem: str):
+        self.where, self.problem = where, problem
+        super().__init__(where, problem)
+
+    def __str__(self) -> str:
+        return (
+            f"parts of the day that score had kept aside in {self.where} {self.problem}. They were taken away, and "
+            "'scores' is as it was: run the same command again"
+        )
+
+
 class DeviceError(ScoringError):
     """A task has no GPU that it could compute on, though it should."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from etl.query_windows import AS_OF
 from etl.runs import Run
 from etl.write import Output, replace_partitions
 from models.model_dir import load
-from scoring.chunks import remove, score_in_chunks
+from scoring.chunks import scored_in_chunks
 from scoring.config import PrerankConfig
 from scoring.day import Day
 from scoring.folded import CrossPlan, Rates
@@ -84,7 +84,8 @@ def _write(day: Day, ranking: Ranking, candidates: DataFrame) -> tuple[dict[str,
     """Score and commit the day; returns the counts of the report, and how many chunks were finished before."""
     lake, config, version = day.lake, day.config, ranking.version
     requests = slim(candidates, ranking.direct)
-    chunks, kept, profile = config.score.chunks, 0, scoring_profile(config, lake.spark)
+    chunks, profile = config.score.chunks, scoring_profile(config, lake.spark)
+    run = Run(job="score", config_hash=config_hash(config), definition_hash=version, source=ranking.model_dir)
     with _sides(day, candidates) as (lists, histories, in_order):
 
         def score(part: DataFrame) -> DataFrame:
@@ -92,21 +93,19 @@ def _write(day: Day, ranking: Ranking, candidates: DataFrame) -> tuple[dict[str,
             return ranked(whole, ranking, lake.tasks, in_order, profile)
 
         if chunks == 1:
-            scores = score(requests)
+            scored: AbstractContextManager[tuple[DataFrame, int]] = nullcontext((score(requests), 0))
         else:
             identity = [version, ranking.stamp, _settings(config)]
-            scores, kept = score_in_chunks(lake, day.ds, version, identity, requests, chunks, score)
+            scored = scored_in_chunks(lake, day.ds, version, identity, run.run_id, requests, chunks, score)
         counted = Observation()
-        scores = scores.observe(counted, *count_columns())
-        scores = scores.select("ds", "request_id", "query_key", "user_id", "segments", "ranked",
-                               F.lit(version).alias("model_version"))  # fmt: skip
-        run = Run(job="score", config_hash=config_hash(config), definition_hash=version, inputs=dict(lake.pinned),
-                  source=ranking.model_dir)  # fmt: skip
-        output = Output(c.SCORES, scores, DateRange(day.ds, day.ds), ("model_version", "request_id"),
-                        only={"model_version": version}, placed=True)  # fmt: skip
-        replace_partitions(lake, [output], run)
-    if chunks > 1:
-        remove(lake, day.ds, version)
+        with scored as (rows, kept):
+            scores = rows.observe(counted, *count_columns())
+            scores = scores.select("ds", "request_id", "query_key", "user_id", "segments", "ranked",
+                                   F.lit(version).alias("model_version"))  # fmt: skip
+            run.inputs = dict(lake.pinned)
+            output = Output(c.SCORES, scores, DateRange(day.ds, day.ds), ("model_version", "request_id"),
+                            only={"model_version": version}, placed=True)  # fmt: skip
+            replace_partitions(lake, [output], run)
     return {name: int(value or 0) for name, value in counted.get.items()}, kept
 
 

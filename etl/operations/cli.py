@@ -86,7 +86,7 @@ def run_maintain(args: argparse.Namespace, context: "Context") -> dict[str, Any]
     folders = [*args.keep, *(Path(folder) for folder in context.config.maintain.keep)]
     done = maintain(context.lake(), context.config, str(parse_ds(args.ds)), folders, args.dry_run)
     tables = [upkeep.plain() for upkeep in done.tables]
-    return {"dry_run": args.dry_run, "tables": tables, "missing": done.missing}
+    return {"dry_run": args.dry_run, "tables": tables, "missing": done.missing, "scored_parts": done.scored_parts}
 
 
 def _days_or_all(args: argparse.Namespace) -> DateRange | None:

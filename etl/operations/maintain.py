@@ -27,6 +27,7 @@ from etl.operations.retention import days_to_drop, first_kept
 from etl.plan import TILES
 from etl.recovery import record_lost_commits
 from etl.runs import DROPPED, OPTIMIZED, SUCCEEDED, Run, wall_clock
+from etl.scored_parts import remove_parts
 from etl.sources.listing import JVM_ERRORS, Found, files_below, first_line
 from etl.spark_errors import said_by
 from etl.tiles import table_of
@@ -74,6 +75,8 @@ class Maintained:
     tables: list[Upkeep]
     missing: list[str]
     """Folders of registered models and exports that are not there any more."""
+    scored_parts: int
+    """Files of parts of days that killed runs of ``score`` had kept aside; these go too."""
 
 
 def maintain(lake: Lake, config: EtlConfig, today: str, folders: Sequence[Path], dry_run: bool = False) -> Maintained:
@@ -102,7 +105,7 @@ def maintain(lake: Lake, config: EtlConfig, today: str, folders: Sequence[Path],
             _keep_log(lake, upkeep)
             _change(lake, config, upkeep)
         _vacuum(lake, config, upkeep, keep, dry_run)
-    return Maintained(done, needed.missing)
+    return Maintained(done, needed.missing, remove_parts(lake, dry_run))
 
 
 def _change(lake: Lake, config: EtlConfig, upkeep: Upkeep) -> None:

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from etl.contract import columns as c
@@ -25,6 +27,15 @@ def test_a_forgotten_user_is_in_no_table_and_what_they_touched_is_to_be_rebuilt(
     assert (c.EVENTS, days[0]) not in stale
     backfill_interactions(lake, config, done.rebuild[0])
     assert {step.state for step in lake_plan(lake, config, DAYS)} == {FRESH}
+
+
+def test_what_score_has_kept_aside_goes_too(built, copied):
+    lake, config = copied(c.EVENTS, c.RUNS)
+    part = Path(lake.root) / "_scoring" / DAYS.end / "part-0.parquet"
+    part.parent.mkdir(parents=True)
+    part.write_text("user ids")
+    forget_user(lake, config, "nobody")
+    assert not part.parents[1].exists()
 
 
 def test_forgetting_again_or_somebody_unknown_writes_nothing(built, copied):

@@ -155,10 +155,15 @@ def test_old_days_go_queries_are_clustered_and_versions_in_use_stay(lake, config
     several = ranges_of([ds for ds in D[2:] if sum(ds in path.parts[-2] for path in current) > 1])
     assert several
 
+    part = Path(lake.root) / "_scoring" / D[0] / "part-0.parquet"
+    part.parent.mkdir(parents=True)
+    part.write_text("user ids")
     would = maintain(lake, config, TODAY, [export], dry_run=True)
     assert (lake.version(c.EVENTS), files(lake)) == (newest, held)
+    assert (would.scored_parts, part.exists()) == (1, True)
 
     done = maintain(lake, config, TODAY, [export])
+    assert (done.scored_parts, part.exists()) == (1, False)
     [events] = [upkeep for upkeep in done.tables if upkeep.table == c.EVENTS]
     assert (events.dropped, events.optimized) == (DateRange(D[0], D[1]), several)
     assert list(events.kept_versions) == [3]
