@@ -30,7 +30,7 @@ HOLDERS = {
 
 @dataclass(frozen=True)
 class Forgotten:
-    """What was written again, and the days whose interactions are to be built again."""
+    """What was written again, and all days whose interactions are older than their events."""
 
     written: list[Written]
     rows: int
@@ -43,20 +43,18 @@ def forget_user(lake: Lake, config: EtlConfig, user_id: str) -> Forgotten:
     Earlier versions of tables keep them until VACUUM.
     """
     written, rows = [], 0
-    lost = record_lost_commits(lake, HOLDERS)
-    touched = [ds for record in lost if record.table == c.EVENTS for ds in DateRange(record.ds, record.end_ds)]
+    record_lost_commits(lake, HOLDERS)
     for table in HOLDERS:
         if not lake.exists(table):
             continue
         theirs = lake.read(table).where(F.col("user_id") == user_id).groupBy("ds").count()
         held = {row.ds: row["count"] for row in theirs.toLocalIterator()}
         rows += sum(held.values())
-        touched += held if table == c.EVENTS else []
         for span, hashed in _spans(lake, table, held):
             chunks = span.chunks(config.interactions.days_per_job)
             written += [_without(lake, config, table, days, hashed, user_id) for days in chunks]
     remove_parts(lake)
-    return Forgotten(written, rows, _dependent(lake, config, touched))
+    return Forgotten(written, rows, _to_rebuild(lake, config))
 
 
 def _without(lake: Lake, config: EtlConfig, table: str, days: DateRange, hashed: str, user_id: str) -> Written:
@@ -76,11 +74,15 @@ def _spans(lake: Lake, table: str, held: dict[str, int]) -> Iterator[tuple[DateR
             yield days, hashed
 
 
-def _dependent(lake: Lake, config: EtlConfig, touched: list[str]) -> list[DateRange]:
-    """Built windows that hold a touched day, and the touched days themselves, for their partials hold the user too."""
-    if not touched:
-        return []
+def _to_rebuild(lake: Lake, config: EtlConfig) -> list[DateRange]:
+    """Days whose partials were made from events as they were before, and built windows that hold one of them.
+
+    Told by the history, not by what this run has written: a run before may have been killed on its way.
+    """
+    history = read_history(lake, (c.EVENTS, c.INTERACTIONS_DAILY, c.INTERACTIONS))
+    changed = {ds: written.version for ds, written in history[c.EVENTS].items()}
+    partials = history[c.INTERACTIONS_DAILY].items()
+    stale = [ds for ds, built in partials if built.inputs.get(c.EVENTS, -1) < changed.get(ds, -1)]
     reach = config.interactions.longest_days
-    held = {ds for day in touched for ds in DateRange(day, shift_ds(day, reach - 1))}
-    built = held & set(read_history(lake, (c.INTERACTIONS,))[c.INTERACTIONS])
-    return ranges_of([*built, *touched])
+    held = {ds for day in stale for ds in DateRange(day, shift_ds(day, reach - 1))}
+    return ranges_of([*stale, *(held & set(history[c.INTERACTIONS]))])

@@ -1,12 +1,16 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+import etl.forget
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.forget import forget_user
 from etl.interactions import backfill_interactions
+from etl.lake import Lake
 from etl.plan import FRESH, lake_plan
+from etl.write import replace_partitions
 from tests.etl.logs import DAYS, contents
 
 pytestmark = pytest.mark.spark
@@ -27,6 +31,29 @@ def test_a_forgotten_user_is_in_no_table_and_what_they_touched_is_to_be_rebuilt(
     assert (c.EVENTS, days[0]) not in stale
     backfill_interactions(lake, config, done.rebuild[0])
     assert {step.state for step in lake_plan(lake, config, DAYS)} == {FRESH}
+
+
+def test_a_killed_one_names_every_day_when_it_is_run_again(built, copied, monkeypatch):
+    lake, config = copied()
+    config = replace(config, interactions=replace(config.interactions, days_per_job=1))
+    days = sorted({row.ds for row in lake.read(c.EVENTS).where("user_id = '007'").collect()})
+    calls = []
+
+    def killed(*args):
+        calls.append(args)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return replace_partitions(*args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(etl.forget, "replace_partitions", killed)
+        with pytest.raises(KeyboardInterrupt):
+            forget_user(lake, config, "007")
+    done = forget_user(Lake(lake.spark, lake.root), config, "007")
+    assert [one.days.start for one in done.written] == days[1:] != []
+    assert done.rebuild == [DateRange(days[0], DAYS.end)]
+    again = forget_user(Lake(lake.spark, lake.root), config, "007")
+    assert (again.written, again.rebuild) == ([], done.rebuild)
 
 
 def test_what_score_has_kept_aside_goes_too(built, copied):
