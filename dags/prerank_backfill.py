@@ -3,7 +3,7 @@
 ``tables`` names what is made anew: ``events`` and ``candidates`` from their raw data, ``interactions`` where ``plan``
 finds days missing or stale. One task builds one chunk of one table, one after the other unless PRERANK_PARALLEL says
 more. Nobody is told that days landed: scores stay as they are. The other way is ``airflow backfill create --dag-id
-prerank_interactions``, a run for each day, after which each day is scored.
+prerank_interactions --max-active-runs 1``, a run for each day, after which each day is scored.
 
 Its environment variables are listed in ``settings.py`` beside this file.
 """

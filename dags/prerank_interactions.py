@@ -1,8 +1,9 @@
 """The DAG ``prerank_interactions``: one day of the log, once it has ended -> tables -> interactions -> quality gates.
 
 What lands is told as assets with the day as partition: ``prerank_scoring`` waits for them. Days anew, one run each:
-``airflow backfill create --dag-id prerank_interactions --from-date 2026-01-04 --to-date 2026-01-08T23`` (a day's
-partition stands at the hour of the schedule, so that the last day needs an hour behind it).
+``airflow backfill create --dag-id prerank_interactions --from-date 2026-01-04 --to-date 2026-01-08T23
+--max-active-runs 1`` (a day's partition stands at the hour of the schedule, so that the last day needs an hour behind
+it; without the limit, days of one lake would run side by side).
 
 Its environment variables are listed in ``settings.py`` beside this file.
 """
