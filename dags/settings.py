@@ -59,7 +59,12 @@ def given(name: str, default: str = "") -> str:
 
 
 def whole(name: str, default: int) -> int:
-    return int(given(name) or default)
+    """The whole number in ``PRERANK_{name}``. Raises ValueError for anything else, which Airflow shows at the DAG."""
+    said = given(name) or str(default)
+    try:
+        return int(said)
+    except ValueError:
+        raise ValueError(f"PRERANK_{name} is {said!r}, expected a whole number such as {default}") from None
 
 
 def text(name: str, description: str, default: str = "") -> Param:
@@ -70,18 +75,24 @@ def text(name: str, description: str, default: str = "") -> Param:
 def first_day() -> tuple[datetime, bool]:
     """Where schedules start, and whether what lies between that and now is caught up.
 
-    A day runs once it has ended: the schedule of PRERANK_START_DS begins on the day after it.
+    A day runs once it has ended: the schedule of PRERANK_START_DS begins on the day after it. Raises ValueError for
+    what is no day.
     """
     ds = given("START_DS")
     if not ds:
         return datetime(2026, 1, 1, tzinfo=UTC), False
-    return datetime.strptime(ds, "%Y-%m-%d").replace(tzinfo=UTC) + timedelta(days=1), True
+    try:
+        day = datetime.strptime(ds, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        raise ValueError(f"PRERANK_START_DS is {ds!r}, expected a day as yyyy-mm-dd, or nothing") from None
+    return day + timedelta(days=1), True
 
 
 def common() -> dict[str, Any]:
     """Arguments of every DAG."""
     return {
-        # Days of one lake follow each other: windows, exports and champions of a day read the days before it.
+        # Days of one lake follow each other: windows, exports and champions of a day read the days before it. Backfills
+        # have a limit of their own, which this one does not bind: airflow backfill create --max-active-runs 1.
         "max_active_runs": 1,
         "user_defined_filters": {"quote": shlex.quote},
         "default_args": {
