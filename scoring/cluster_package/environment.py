@@ -5,6 +5,7 @@ front. Spark's are not among them: they come with the cluster's jars.
 """
 
 import gzip
+import shlex
 import sys
 import tarfile
 from collections.abc import Iterable, Mapping
@@ -52,7 +53,7 @@ def write_environment(path: Path, own: Mapping[str, bytes], others: Iterable[Dis
         gzip.GzipFile("", "wb", _LEVEL, raw, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as archive,
     ):
-        size += _add_bytes(archive, "bin/python", _LAUNCHER.format(python=python).encode(), 0o755)
+        size += _add_bytes(archive, "bin/python", _LAUNCHER.format(python=shlex.quote(python)).encode(), 0o755)
         for name, content in own.items():
             size += _add_bytes(archive, f"lib/{name}", content, mode_of(name))
         for other in others:

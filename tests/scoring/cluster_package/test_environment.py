@@ -51,6 +51,15 @@ def test_a_host_without_the_python_says_so(tmp_path: Path):
     assert "has no python2.7; install it, or name another: prerank package --python" in done.stderr
 
 
+def test_a_python_may_have_any_name(tmp_path: Path, yaml):
+    odd = tmp_path / "a b; touch $HOME $(x) 'c'" / "python"
+    odd.parent.mkdir()
+    odd.symlink_to(BASE)
+    write_environment(tmp_path / ARCHIVE, OWN, yaml, str(odd))
+    done = run(unpacked(tmp_path / ARCHIVE, tmp_path / "here"), "import mine; print(mine.said)")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[1, 2]\n", "")
+
+
 def test_the_same_files_make_the_same_archive(tmp_path: Path, yaml):
     sizes = [write_environment(tmp_path / name, OWN, yaml, BASE) for name in ("a", "b")]
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
