@@ -41,7 +41,8 @@ def records_of(runs: DataFrame) -> Iterator[RunRecord]:
 
 
 def _record(row: Row) -> RunRecord:
-    plain = row.asDict() | {name: _utc(row[name]) for name in ("started_at", "finished_at")}
+    # Partitioned by ds, a table has null for the empty ds of a failed run without days.
+    plain = row.asDict() | {"ds": row.ds or "", **{name: _utc(row[name]) for name in ("started_at", "finished_at")}}
     raw = plain.pop("raw")
     if raw is not None:
         listed = [RawFile(file.path, file.bytes, _utc(file.modified_at)) for file in raw.listed]

@@ -14,7 +14,7 @@ from etl.lake import Lake
 from etl.operations.audit import recorded_runs
 from etl.operations.errors import UnknownRunError
 from etl.operations.lineage import last_writers, lineage
-from etl.operations.text import lineage_text
+from etl.operations.text import lineage_text, run_rows
 from etl.runs import FAILED, Run, runs_frame
 from etl.sources.listing import raw_input
 from etl.write import Output, append_records, replace_partitions
@@ -132,7 +132,9 @@ def test_a_table_of_runs_from_before_these_columns_is_read_and_grows(spark, tmp_
     [found] = recorded_runs(lake)
     assert found == record
     append_records(lake, [Run("score", "config").failed(c.SCORES, None, "why")])
-    assert next((run.status, run.error) for run in recorded_runs(lake)) == (FAILED, "why")
+    failed = recorded_runs(lake)[0]
+    assert (failed.status, failed.error, failed.ds, failed.end_ds) == (FAILED, "why", "", "")
+    assert run_rows([failed.plain()])[0]["days"] == "-"
 
 
 def failing(root, *more):
