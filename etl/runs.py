@@ -1,5 +1,6 @@
 """The audit trail: which job wrote which days of which table, from which versions, under which definition."""
 
+import re
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,6 +15,8 @@ from etl.contract.masking import masked_text
 #: ``optimized`` ones hold the same rows in other files.
 SUCCEEDED, FAILED, DROPPED, OPTIMIZED = "succeeded", "failed", "dropped", "optimized"
 
+#: A table at a version, under a name that a table can have (see etl.lake): /data/log@12 is a path.
+_PINNED = re.compile(r"([a-z][a-z0-9_]{0,63})@(\d+)")
 _FILE = "path string, bytes bigint, modified_at timestamp"
 SCHEMA = (
     "run_id string, job string, table string, ds string, end_ds string, inputs array<string>, output_version bigint, "
@@ -146,12 +149,8 @@ class Run:
 
 def pinned_inputs(inputs: list[str]) -> dict[str, int]:
     """table -> version of the inputs of a record that are tables; the others are raw inputs and directories."""
-    pinned = {}
-    for entry in inputs:
-        name, at, version = entry.rpartition("@")
-        if at and version.isdigit():
-            pinned[name] = int(version)
-    return pinned
+    found = map(_PINNED.fullmatch, inputs)
+    return {one[1]: int(one[2]) for one in found if one}
 
 
 def runs_frame(spark: SparkSession, records: list[RunRecord]) -> DataFrame:

@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import pytest
 
 from etl.contract.dates import DateRange
-from etl.runs import SUCCEEDED, Run, runs_frame
+from etl.runs import SUCCEEDED, Run, pinned_inputs, runs_frame
 
 
 def finished():
@@ -18,6 +18,11 @@ def test_a_record_says_what_was_written_from_what():
     assert (record.rows_in, record.rows_out, record.rows_rejected, record.status) == (5, 4, 1, SUCCEEDED)
     assert record.run_id == run.run_id
     assert run.started_at <= record.finished_at <= datetime.now(UTC)
+
+
+def test_only_names_of_tables_are_read_as_versions_of_tables():
+    inputs = ["events@3", "/data/log@12", "s3a://key@bucket/log@5", "Log@1", "log.csv@2", "b_2@x", "items@0"]
+    assert pinned_inputs(inputs) == {"events": 3, "items": 0}
 
 
 def test_runs_have_names_of_their_own():
