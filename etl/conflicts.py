@@ -18,10 +18,10 @@ from delta.exceptions import (
 )
 
 from etl.contract.dates import DateRange
-from etl.errors import ChangedMeanwhileError, LostCommitError, WriteConflictError
 from etl.lake import Lake, commit_info
 from etl.one_writer import described, one_writer
 from etl.runs import Run, RunRecord
+from etl.write_errors import ChangedMeanwhileError, LostCommitError, WriteConflictError
 
 T = TypeVar("T")
 Signature = dict[str, Any]

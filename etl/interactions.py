@@ -15,7 +15,6 @@ from etl.contract import columns as c
 from etl.contract.dates import DateRange, day_number, ds_of_number, ranges_of
 from etl.contract.settings import config_hash
 from etl.definitions import definition_hash
-from etl.errors import ChangedMeanwhileError
 from etl.exchange import Tasks
 from etl.kernels.blobs import BUCKET, PART, TABLE
 from etl.lake import Lake
@@ -34,6 +33,7 @@ from etl.skew import day_buckets, size_of, tile_buckets
 from etl.tiles import TILE_DAYS, covers, table_of
 from etl.windows import plain_rows, tiles, windowed
 from etl.write import Output, Written, record, write_chains
+from etl.write_errors import ChangedMeanwhileError
 
 _LOG = logging.getLogger(__name__)
 #: So often a plan is made when others write what it builds on.

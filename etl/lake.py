@@ -15,8 +15,9 @@ from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.contract.errors import UsageError
 from etl.contract.paths import is_uri
-from etl.errors import FileSystemError, MissingDataError, TableColumnsError
+from etl.errors import MissingDataError, TableColumnsError
 from etl.spark_errors import reading_log
+from etl.storage_errors import FileSystemError
 
 _TABLE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 

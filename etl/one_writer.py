@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from etl.contract.paths import local_part
-from etl.errors import TableBusyError
 from etl.lake import Lake
+from etl.write_errors import TableBusyError
 
 _LOG = logging.getLogger(__name__)
 _FOLDER = "_locks"

@@ -13,8 +13,8 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from etl.contract.errors import PrerankError
-from etl.errors import DamagedFileError, DamagedLogError, DiskFullError, NewerTableError, NotWritableError
 from etl.sources.errors import InputError
+from etl.storage_errors import DamagedFileError, DamagedLogError, DiskFullError, NewerTableError, NotWritableError
 
 _FULL = re.compile(r"No space left on device|Disk quota exceeded|PytorchStreamWriter failed|unexpected pos \d+ vs")
 _REFUSED = re.compile(

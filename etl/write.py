@@ -19,12 +19,12 @@ from pyspark.sql import functions as F
 from etl.conflicts import Signature, own_version, require_unchanged, settled, signature, teller
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
-from etl.errors import WriteVerificationError
 from etl.lake import Lake
 from etl.one_writer import one_writer
 from etl.operations.openlineage import emit
 from etl.runs import Run, RunRecord, runs_frame
 from etl.spark_errors import reading_log
+from etl.write_errors import WriteVerificationError
 
 # Commits of one job at the same time; what they wait for is mostly storage.
 _WRITERS = 4

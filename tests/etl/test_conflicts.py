@@ -15,11 +15,11 @@ from pyspark.sql import functions as F
 from etl import conflicts
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
-from etl.errors import ChangedMeanwhileError, TableBusyError, WriteConflictError
 from etl.lake import Lake
 from etl.one_writer import one_writer
 from etl.runs import Run
 from etl.write import Output, replace_partitions
+from etl.write_errors import ChangedMeanwhileError, TableBusyError, WriteConflictError
 
 pytestmark = [pytest.mark.spark, pytest.mark.faults]
 

@@ -2,9 +2,10 @@ import pytest
 
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
-from etl.errors import FileSystemError, MissingDataError
+from etl.errors import MissingDataError
 from etl.lake import Lake
 from etl.runs import Run
+from etl.storage_errors import FileSystemError
 from etl.write import Output, replace_partitions
 from tests.etl.logs import SNAPSHOTS
 

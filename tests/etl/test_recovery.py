@@ -9,12 +9,12 @@ from pyspark.sql.classic.dataframe import DataFrame
 from etl import write as writing
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
-from etl.errors import WriteVerificationError
 from etl.lake import Lake
 from etl.operations.audit import recorded_runs
 from etl.recovery import record_lost_commits
 from etl.runs import DROPPED, Run
 from etl.write import Output, optimize, replace_partitions
+from etl.write_errors import WriteVerificationError
 
 pytestmark = [pytest.mark.spark, pytest.mark.faults]
 

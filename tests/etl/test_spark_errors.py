@@ -5,9 +5,9 @@ import errno
 import pytest
 
 from etl.contract.errors import PrerankError
-from etl.errors import DamagedFileError, DamagedLogError, DiskFullError, NewerTableError, NotWritableError
 from etl.sources.errors import InputError
 from etl.spark_errors import explained, free_space, reading_log, said_by
+from etl.storage_errors import DamagedFileError, DamagedLogError, DiskFullError, NewerTableError, NotWritableError
 
 CALL = "An error occurred while calling o1.save.\n: org.apache.spark.SparkException: [TASK_WRITE_FAILED] no\n"
 UNREADABLE = "[FAILED_READ_FILE.NO_HINT] Encountered error while reading file {}.  SQLSTATE: KD001\nCaused by: {}"

@@ -4,10 +4,10 @@ import pytest
 
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
-from etl.errors import WriteVerificationError
 from etl.lake import Lake
 from etl.runs import SUCCEEDED, Run
 from etl.write import Output, replace_partitions
+from etl.write_errors import WriteVerificationError
 from tests.etl.logs import contents
 
 pytestmark = pytest.mark.spark

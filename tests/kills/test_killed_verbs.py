@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from etl.errors import ChangedMeanwhileError
+from etl.write_errors import ChangedMeanwhileError
 from tests.killing import EXECUTOR, JVM, MODES, PYTHON, Process, family, victims, wait_until_gone
 from tests.kills.conftest import Row, Stage, World
 from tests.kills.files import fingerprints, left_over

@@ -2,14 +2,8 @@ import pytest
 
 from etl.contract.dates import DateRange
 from etl.contract.errors import PrerankError, UnknownNameError, UsageError
-from etl.errors import (
-    EmptyInputError,
-    GateError,
-    ImmatureLabelsError,
-    MissingDataError,
-    RowBalanceError,
-    WriteVerificationError,
-)
+from etl.errors import EmptyInputError, GateError, ImmatureLabelsError, MissingDataError, RowBalanceError
+from etl.write_errors import WriteVerificationError
 
 DAYS = DateRange("2024-02-28", "2024-02-29")
 
