@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from etl.contract.errors import PrerankError
+from etl.contract.paths import local_part
 from etl.sources.errors import InputError
 from etl.storage_errors import DamagedFileError, DamagedLogError, DiskFullError, NewerTableError, NotWritableError
 
@@ -36,7 +37,7 @@ _NEWER = re.compile(
     r"([^\n]*)"
 )
 #: The folder of a table, in what Delta says of its log.
-_NAMED = re.compile(r'table "(?:file:/*(?=/))?([^"]*/[^"]+)"|(?:file:/*(?=/))?([^\s"]+)/_delta_log')
+_NAMED = re.compile(r'table "([^"]*/[^"]+)"|([^\s"]+)/_delta_log')
 #: Of a damaged file, by the words of what caused it.
 _FOUND = {
     r"Permission denied|AccessControlException|AccessDenied": "cannot be read: permission denied",
@@ -102,7 +103,7 @@ def unreadable_file(text: str) -> tuple[str, str] | None:
     if found is None:
         return None
     state = next((words for cause, words in _FOUND.items() if re.search(cause, text)), None)
-    path = re.sub(r"^file:/*(?=/)", "", unquote(found["read"] or found["checked"]))
+    path = local_part(unquote(found["read"] or found["checked"]))
     return path, state or f"cannot be read: {last_cause(text)}"
 
 
@@ -116,7 +117,7 @@ def free_space(places: Mapping[str, str]) -> list[tuple[str, int]]:
     """(place, free bytes) of every local place, the fullest first; places on one disk are named together."""
     by_disk: dict[int, tuple[list[str], int]] = {}
     for name, folder in places.items():
-        path = Path(folder.removeprefix("file:")).absolute()
+        path = Path(local_part(folder)).absolute()
         while not path.exists():
             path = path.parent
         held = os.statvfs(path)
@@ -135,7 +136,7 @@ def _log_error(text: str, place: str, table: str = "") -> PrerankError | None:
         undecoded = bool(table) and "EXPRESSION_DECODING_FAILED" in text
         return NewerTableError(table, place, "its log cannot be decoded", _last_writer(place)) if undecoded else None
     if named := _NAMED.search(found[2]):
-        place = named[1] or named[2]
+        place = local_part(named[1] or named[2])
         table = place.rsplit("/", 1)[-1]
     words = _shortened(found[2])
     return NewerTableError(table, place, words, _last_writer(place)) if newer else DamagedLogError(table, place, words)
@@ -201,7 +202,7 @@ _ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 def _last_writer(path: str) -> str:
     """Which program made the newest commit of a local table that has an entry of it; empty where nobody says."""
-    names = sorted(Path(path.removeprefix("file:")).glob("_delta_log/*.json"))
+    names = sorted(Path(local_part(path)).glob("_delta_log/*.json"))
     found = re.search(r'"engineInfo":\s*"([^"]+)"', names[-1].read_text(encoding="utf-8")) if names else None
     return found[1] if found else ""
 
