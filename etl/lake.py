@@ -17,7 +17,7 @@ from etl.contract.errors import UsageError
 from etl.contract.paths import is_uri
 from etl.errors import MissingDataError, TableColumnsError
 from etl.spark_errors import reading_log
-from etl.storage_errors import FileSystemError
+from etl.storage_errors import DamagedLogError, FileSystemError
 
 _TABLE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
@@ -115,7 +115,10 @@ def committed_at(spark: SparkSession, path: str, version: int) -> datetime | Non
 
 
 def commit_info(spark: SparkSession, path: str, version: int) -> dict[str, Any]:
-    """What Delta wrote down of a commit, its user metadata included; {} where its log entry is gone."""
+    """What Delta wrote down of a commit, its user metadata included; {} where its log entry is gone.
+
+    Raises DamagedLogError for an entry that is not whole.
+    """
     entry, file_system = _log_entry(spark, path, version)
     if not file_system.exists(entry):
         return {}
@@ -123,7 +126,10 @@ def commit_info(spark: SparkSession, path: str, version: int) -> dict[str, Any]:
     assert jvm is not None
     reader = jvm.java.io.BufferedReader(jvm.java.io.InputStreamReader(file_system.open(entry), "UTF-8"))
     try:
-        first = json.loads(reader.readLine() or "{}")
+        first = json.loads(reader.readLine() or "")
+    except ValueError as error:
+        found = f"{entry.getName()} is not whole JSON"
+        raise DamagedLogError(path.rsplit("/", 1)[-1], path, found) from error
     finally:
         reader.close()
     # Delta writes it before what the commit adds and removes.

@@ -22,6 +22,7 @@ from etl.operations.references import Reference, reference_of, references_below
 from etl.operations.retention import days_to_drop, first_kept
 from etl.plan import read_history
 from etl.runs import DROPPED, OPTIMIZED, Run
+from etl.storage_errors import DamagedLogError
 from etl.tiles import table_of
 from etl.write import Output, replace_partitions
 from tests.etl.logs import contents
@@ -247,14 +248,14 @@ def test_a_version_that_storage_does_not_tell_of_stops_it_before_anything_change
 
 
 @pytest.mark.spark
-def test_a_version_whose_log_entry_is_damaged_is_not_taken_for_lost(lake, config, export):
+def test_a_damaged_log_entry_stops_it_before_any_file_goes(lake, config, export):
     path = lake.path(c.EVENTS)
     lake.spark._jvm.org.apache.spark.sql.delta.DeltaLog.forTable(lake.spark._jsparkSession, path).checkpoint()
     log = Path(path) / "_delta_log"
     (log / f"{3:020d}.json").write_text("cut off")
     (log / f".{3:020d}.json.crc").unlink()
     newest, held = lake.version(c.EVENTS), files(lake)
-    with pytest.raises(UnknownVersionError, match="version 3 of 'events'"):
+    with pytest.raises(DamagedLogError, match=r"table 'events'.*0003\.json is not whole JSON"):
         maintain(lake, config, TODAY, [export])
     lake.refresh(c.EVENTS)
     assert (lake.version(c.EVENTS), files(lake)) == (newest, held)
