@@ -74,7 +74,12 @@ def _is_alive(process: int) -> bool:
         return False
     except OSError:
         return True
-    return True
+    # One that nobody has waited for still has its number, and writes nothing more; a container may never wait.
+    try:
+        state = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return True
+    return state.rpartition(")")[2].split()[0] != "Z"
 
 
 def _restore(target: Path) -> None:

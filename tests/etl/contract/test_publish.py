@@ -85,6 +85,21 @@ def test_a_swap_that_was_killed_between_its_two_renames_is_undone(tmp_path):
 
 
 @pytest.mark.faults
+def test_a_killed_writer_that_nobody_waited_for_is_dead_too(tmp_path):
+    script = (
+        "import pathlib, time; from etl.contract import publish\n"
+        f"with publish.published_file(pathlib.Path({str(tmp_path / 'file')!r})) as aside:\n"
+        "    aside.write_text('1')\n    print(flush=True)\n    time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as writer:
+        assert writer.stdout.readline()
+        writer.kill()
+        os.waitid(os.P_PID, writer.pid, os.WEXITED | os.WNOWAIT)
+        write_text(tmp_path / "file", "2")
+        assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.faults
 def test_what_a_killed_writer_left_beside_its_target_is_taken_away(tmp_path):
     for kind in ("out", "file.json"):
         script = (
