@@ -109,7 +109,7 @@ def _seen(lake: Lake) -> _Seen:
     """Pinned before ``runs`` is read, and all of it recorded there: what the plan does not know of is newer."""
     for table in (c.EVENTS, *DERIVED, table_of(1)):
         lake.refresh(table)
-    version = lake.version(c.INTERACTIONS_DAILY) if lake.exists(c.INTERACTIONS_DAILY) else -1
+    version = lake.seen(c.INTERACTIONS_DAILY)
     record_lost_commits(lake, (c.EVENTS, table_of(1), c.INTERACTIONS_DAILY))
     return _Seen(version)
 
