@@ -10,7 +10,8 @@ from functools import cache
 from typing import Protocol, TypeVar
 
 from etl.conflicts import signature_of
-from etl.lake import Lake, commit_info
+from etl.delta_log import commit_info
+from etl.lake import Lake
 
 
 class Recorded(Protocol):

@@ -18,7 +18,8 @@ from delta.exceptions import (
 )
 
 from etl.contract.dates import DateRange
-from etl.lake import Lake, commit_info
+from etl.delta_log import commit_info
+from etl.lake import Lake
 from etl.one_writer import described, one_writer
 from etl.runs import Run, RunRecord
 from etl.write_errors import ChangedMeanwhileError, LostCommitError, WriteConflictError

@@ -32,7 +32,7 @@ from etl.runs import Run
 from etl.skew import day_buckets, size_of, tile_buckets
 from etl.tiles import TILE_DAYS, covers, table_of
 from etl.windows import plain_rows, tiles, windowed
-from etl.write import Output, Written, record, write_chains
+from etl.write import Output, Recorder, Written, write_chains
 from etl.write_errors import ChangedMeanwhileError
 
 _LOG = logging.getLogger(__name__)
@@ -85,10 +85,11 @@ def _build(
         steps = [step for step in make(read_history(lake, (c.EVENTS, *DERIVED))) if step.state != FRESH]
         due |= {(step.table, step.ds): step for step in steps}
         try:
-            for job in _jobs(steps, config):
-                for one in _run(lake, config, job, seen):
-                    written.append(one)
-                    tick(f"{one.table} {one.days}: {one.rows} rows")
+            with Recorder(lake) as tell:
+                for job in _jobs(steps, config):
+                    for one in _run(lake, config, job, seen, tell):
+                        written.append(one)
+                        tick(f"{one.table} {one.days}: {one.rows} rows")
             break
         except ChangedMeanwhileError as error:
             if attempt == _PLANS:
@@ -139,7 +140,7 @@ def _chunks(days: list[str], size: int) -> list[DateRange]:
     return [chunk for span in ranges_of(days) for chunk in span.chunks(size)]
 
 
-def _run(lake: Lake, config: EtlConfig, job: Job, seen: _Seen) -> list[Written]:
+def _run(lake: Lake, config: EtlConfig, job: Job, seen: _Seen, tell: Recorder) -> list[Written]:
     [hashed] = {definition_hash(table, config) for table in job}
     sources = sorted({source for table in job for source in DERIVED[table]})
     inputs = {source: lake.version(source) for source in sources}
@@ -155,7 +156,7 @@ def _run(lake: Lake, config: EtlConfig, job: Job, seen: _Seen) -> list[Written]:
         else:
             chains = _tiles(lake, config, job, keep)
         written = write_chains(lake, chains, run)
-    record(lake, run, written)
+    tell(run, written)
     if c.INTERACTIONS_DAILY in job:
         seen.ours.add(run.run_id)
         # The tables of a day are read as they are beside the partials that are read: others may have written since.

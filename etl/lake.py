@@ -1,9 +1,7 @@
 """Reading the lake: Delta tables at ``{root}/{table}``, each pinned at one version for the whole job."""
 
-import json
 import os
 import re
-from datetime import UTC, datetime
 from typing import Any
 
 from delta.tables import DeltaTable
@@ -17,7 +15,7 @@ from etl.contract.errors import UsageError
 from etl.contract.paths import is_uri
 from etl.errors import MissingDataError, TableColumnsError
 from etl.spark_errors import reading_log
-from etl.storage_errors import DamagedLogError, FileSystemError
+from etl.storage_errors import FileSystemError
 
 _TABLE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
@@ -104,41 +102,6 @@ def of_another_version(lake: Lake) -> TableColumnsError | None:
 def data_files(lake: Lake, table: str, version: int) -> list[str]:
     """The URIs of the files of one version."""
     return lake.spark.read.format("delta").option("versionAsOf", version).load(lake.path(table)).inputFiles()
-
-
-def committed_at(spark: SparkSession, path: str, version: int) -> datetime | None:
-    """When a version was committed, as Delta has it; None where its log entry is gone."""
-    entry, file_system = _log_entry(spark, path, version)
-    if not file_system.exists(entry):
-        return None
-    return datetime.fromtimestamp(file_system.getFileStatus(entry).getModificationTime() / 1000, UTC)
-
-
-def commit_info(spark: SparkSession, path: str, version: int) -> dict[str, Any]:
-    """What Delta wrote down of a commit, its user metadata included; {} where its log entry is gone.
-
-    Raises DamagedLogError for an entry that is not whole.
-    """
-    entry, file_system = _log_entry(spark, path, version)
-    if not file_system.exists(entry):
-        return {}
-    jvm = spark._jvm
-    assert jvm is not None
-    reader = jvm.java.io.BufferedReader(jvm.java.io.InputStreamReader(file_system.open(entry), "UTF-8"))
-    try:
-        first = json.loads(reader.readLine() or "")
-    except ValueError as error:
-        found = f"{entry.getName()} is not whole JSON"
-        raise DamagedLogError(path.rsplit("/", 1)[-1], path, found) from error
-    finally:
-        reader.close()
-    # Delta writes it before what the commit adds and removes.
-    known = first.get("commitInfo", {})
-    return known if isinstance(known, dict) else {}
-
-
-def _log_entry(spark: SparkSession, path: str, version: int) -> tuple[Any, Any]:
-    return hadoop_path(spark, f"{path}/_delta_log/{version:020d}.json")
 
 
 def hadoop_path(spark: SparkSession, where: str) -> tuple[Any, Any]:

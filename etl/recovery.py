@@ -14,9 +14,10 @@ from pyspark.sql import functions as F
 from etl.conflicts import Signature, signature_of
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
-from etl.lake import Lake, commit_info, committed_at
+from etl.delta_log import commit_info, committed_at
+from etl.lake import Lake
 from etl.runs import RunRecord, wall_clock
-from etl.write import append_records
+from etl.write import append_records, rows_committed
 
 #: Newest versions of a table that are looked at: a job that failed is run again soon, or not at all.
 _VERSIONS = 20
@@ -60,11 +61,7 @@ def _record(lake: Lake, table: str, version: int, said: Signature, metrics: Mapp
     """From what the commit says of itself; None for one that holds other rows than were written: that would have been
     an error."""
     days = DateRange(said["start_ds"], said["end_ds"])
-    rows = lake.spark.read.format("delta").option("versionAsOf", version).load(lake.path(table))
-    rows = rows.where(F.col("ds").between(days.start, days.end))
-    for name, value in said["only"].items():
-        rows = rows.where(F.col(name) == value)
-    found = rows.count()
+    found = rows_committed(lake, table, version, days, said["only"])
     # Where only rows of some values are replaced, Delta counts the others of their files as well.
     written = int(metrics.get("numOutputRows", 0))
     if found > written or (found < written and not said["only"]):

@@ -2,15 +2,16 @@
 
 A write replaces whole days: clamped to its range, spread by a hash of the key (never a random one, so that a retried
 task writes the same rows), committed with replaceWhere (also when there is nothing to write, so that old rows go),
-counted after the commit, and recorded in ``runs``.
+counted by the commit, and recorded in ``runs``.
 """
 
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import TracebackType
 
 from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame, Observation
@@ -19,6 +20,7 @@ from pyspark.sql import functions as F
 from etl.conflicts import Signature, own_version, require_unchanged, settled, signature, teller
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
+from etl.delta_log import rows_added
 from etl.lake import Lake
 from etl.one_writer import one_writer
 from etl.operations.openlineage import emit
@@ -91,6 +93,32 @@ def write_chains(lake: Lake, chains: Sequence[Sequence[Output]], run: Run) -> li
 def record(lake: Lake, run: Run, written: Sequence[Written]) -> None:
     """Tell ``runs`` what ``run`` has written."""
     append_records(lake, [run.finished(one.table, one.days, one.version, one.rows) for one in written])
+
+
+class Recorder:
+    """``with Recorder(lake) as tell: tell(run, written)``: ``record`` in the background, in order, done at the end.
+
+    The next tables are computed meanwhile. What could not be recorded is an error at the end of the block.
+    """
+
+    def __init__(self, lake: Lake):
+        self._lake = lake
+        self._pool = ThreadPoolExecutor(max_workers=1)
+        self._told: list[Future[None]] = []
+
+    def __call__(self, run: Run, written: Sequence[Written]) -> None:
+        self._told.append(self._pool.submit(record, self._lake, run, written))
+
+    def __enter__(self) -> "Recorder":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown()
+        if error is None:
+            for one in self._told:
+                one.result()
 
 
 def append_records(lake: Lake, records: Sequence[RunRecord]) -> None:
@@ -174,11 +202,23 @@ def _replace(lake: Lake, output: Output, run: Run) -> Written:
 
     computed = settled(lake, table, own, overwrite)
     # What is verified and recorded is this run's own commit, whatever others have committed since.
-    lake.pinned[table] = own_version(lake, table, own)
-    found = lake.read(table, days).where(_within(days, output.only)).count()
+    lake.pinned[table] = version = own_version(lake, table, own)
+    found = rows_committed(lake, table, version, days, output.only)
     if found != computed:
         raise WriteVerificationError(table, days, computed, found)
-    return Written(table, days, lake.version(table), found)
+    return Written(table, days, version, found)
+
+
+def rows_committed(lake: Lake, table: str, version: int, days: DateRange, only: Mapping[str, str]) -> int:
+    """The rows of ``days`` and ``only`` that stand in a table by the commit ``version``, which replaced them.
+
+    Whole days are what the commit has added; rows of some values share files with others, and are counted.
+    """
+    added = None if only else rows_added(lake.spark, lake.path(table), version)
+    if added is not None:
+        return added
+    held = lake.spark.read.format("delta").option("versionAsOf", version).load(lake.path(table))
+    return held.where(_within(days, only)).count()
 
 
 def _overwrite(lake: Lake, output: Output, own: Signature) -> int:

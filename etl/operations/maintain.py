@@ -19,7 +19,8 @@ from etl.config import EtlConfig
 from etl.contract import columns as c
 from etl.contract.dates import DateRange, parse_ds, ranges_of
 from etl.contract.settings import config_hash
-from etl.lake import Lake, committed_at, data_files
+from etl.delta_log import committed_at
+from etl.lake import Lake, data_files
 from etl.operations.audit import records_of, runs_table
 from etl.operations.errors import UnknownVersionError
 from etl.operations.references import Needed, needed_versions

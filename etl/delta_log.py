@@ -1,0 +1,65 @@
+"""What Delta's log says of a commit: read in the driver, without a Spark job."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from etl.lake import hadoop_path
+from etl.storage_errors import DamagedLogError
+
+
+def committed_at(spark: SparkSession, path: str, version: int) -> datetime | None:
+    """When a version was committed, as Delta has it; None where its log entry is gone."""
+    entry, file_system = _log_entry(spark, path, version)
+    if not file_system.exists(entry):
+        return None
+    return datetime.fromtimestamp(file_system.getFileStatus(entry).getModificationTime() / 1000, UTC)
+
+
+def commit_info(spark: SparkSession, path: str, version: int) -> dict[str, Any]:
+    """What Delta wrote down of a commit, its user metadata included; {} where its log entry is gone.
+
+    Raises DamagedLogError for an entry that is not whole.
+    """
+    entry, file_system = _log_entry(spark, path, version)
+    if not file_system.exists(entry):
+        return {}
+    jvm: Any = spark._jvm
+    reader = jvm.java.io.BufferedReader(jvm.java.io.InputStreamReader(file_system.open(entry), "UTF-8"))
+    try:
+        # Delta writes it before what the commit adds and removes.
+        known = _parsed(path, entry, reader.readLine() or "").get("commitInfo", {})
+    finally:
+        reader.close()
+    return known if isinstance(known, dict) else {}
+
+
+def rows_added(spark: SparkSession, path: str, version: int) -> int | None:
+    """The rows in the files that a commit has added, by their statistics; None where a file has none.
+
+    Raises DamagedLogError for an entry that is not whole.
+    """
+    entry, file_system = _log_entry(spark, path, version)
+    jvm: Any = spark._jvm
+    stream = file_system.open(entry)
+    try:
+        lines = jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8").splitlines()
+    finally:
+        stream.close()
+    added = [action["add"] for line in lines if "add" in (action := _parsed(path, entry, line))]
+    rows = [json.loads(file.get("stats") or "{}").get("numRecords") for file in added]
+    return None if None in rows else sum(rows)
+
+
+def _parsed(path: str, entry: Any, line: str) -> dict[str, Any]:
+    try:
+        action = json.loads(line)
+    except ValueError as error:
+        raise DamagedLogError(path.rsplit("/", 1)[-1], path, f"{entry.getName()} is not whole JSON") from error
+    return action if isinstance(action, dict) else {}
+
+
+def _log_entry(spark: SparkSession, path: str, version: int) -> tuple[Any, Any]:
+    return hadoop_path(spark, f"{path}/_delta_log/{version:020d}.json")
