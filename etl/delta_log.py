@@ -36,10 +36,11 @@ def commit_info(spark: SparkSession, path: str, version: int) -> dict[str, Any]:
     return known if isinstance(known, dict) else {}
 
 
-def rows_added(spark: SparkSession, path: str, version: int) -> int | None:
-    """The rows in the files that a commit has added, by their statistics; None where a file has none.
+def rows_added(spark: SparkSession, path: str, version: int, whole: bool) -> int | None:
+    """The rows that a commit has added, by the statistics of its files; None where these cannot tell.
 
-    Raises DamagedLogError for an entry that is not whole.
+    They cannot where a file has none, nor, unless the commit replaced ``whole`` files, where it removed some: rows
+    that stayed then were written again. Raises DamagedLogError for an entry that is not whole.
     """
     entry, file_system = _log_entry(spark, path, version)
     jvm: Any = spark._jvm
@@ -48,9 +49,10 @@ def rows_added(spark: SparkSession, path: str, version: int) -> int | None:
         lines = jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8").splitlines()
     finally:
         stream.close()
-    added = [action["add"] for line in lines if "add" in (action := _parsed(path, entry, line))]
-    rows = [json.loads(file.get("stats") or "{}").get("numRecords") for file in added]
-    return None if None in rows else sum(rows)
+    actions = [_parsed(path, entry, line) for line in lines]
+    rows = [json.loads(one["add"].get("stats") or "{}").get("numRecords") for one in actions if "add" in one]
+    told = None not in rows and (whole or not any("remove" in one for one in actions))
+    return sum(rows) if told else None
 
 
 def _parsed(path: str, entry: Any, line: str) -> dict[str, Any]:

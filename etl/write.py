@@ -212,9 +212,9 @@ def _replace(lake: Lake, output: Output, run: Run) -> Written:
 def rows_committed(lake: Lake, table: str, version: int, days: DateRange, only: Mapping[str, str]) -> int:
     """The rows of ``days`` and ``only`` that stand in a table by the commit ``version``, which replaced them.
 
-    Whole days are what the commit has added; rows of some values share files with others, and are counted.
+    By what the commit added, where that tells; rows of some values may share files with others, and are counted.
     """
-    added = None if only else rows_added(lake.spark, lake.path(table), version)
+    added = rows_added(lake.spark, lake.path(table), version, whole=not only)
     if added is not None:
         return added
     held = lake.spark.read.format("delta").option("versionAsOf", version).load(lake.path(table))

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
@@ -31,6 +31,9 @@ from scoring.ranking import Ranking, count_columns, ranked
 from scoring.request_lists import scoring_requests, slim, small
 from scoring.resource_profiles import scoring_profile
 from scoring.seen import day_seen, require_same_features
+
+S = TypeVar("S")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -62,12 +65,9 @@ def score_candidates(lake: Lake, config: PrerankConfig, ds: str, model_dir: Path
     """
     loaded = load(model_dir)
     require_same_features(loaded, config)
-    candidates = lake.read(c.CANDIDATES, DateRange(ds, ds))
-    if candidates.isEmpty():
-        raise MissingDataError(c.CANDIDATES, DateRange(ds, ds), lake.path(c.CANDIDATES))
-    as_of = day_seen(config, ds)
-    require_current(lake, config, c.INTERACTIONS, DateRange(as_of, as_of))
-    matrix, embedded = current_matrix(lake, config, ds, model_dir, loaded)
+    candidates, (matrix, embedded) = _at_once(
+        lambda: _asked(lake, config, ds), lambda: current_matrix(lake, config, ds, model_dir, loaded)
+    )
     made, card = matrix.manifest, loaded.card
     day = Day(lake, config, ds, card.spec, CrossPlan.for_model(loaded.model, card.spec.cross), made)
     ranking = Ranking(
@@ -78,6 +78,23 @@ def score_candidates(lake: Lake, config: PrerankConfig, ds: str, model_dir: Path
     )  # fmt: skip
     counts, kept = _write(day, ranking, candidates)
     return ScoreReport(ds, card.name, card.version, **counts, embedded=embedded, chunks_kept=kept)
+
+
+def _at_once(one: Callable[[], S], other: Callable[[], T]) -> tuple[S, T]:
+    """What both return: on few rows, each would leave most of the cores idle."""
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.submit(one), pool.submit(other)
+        return first.result(), second.result()
+
+
+def _asked(lake: Lake, config: PrerankConfig, ds: str) -> DataFrame:
+    """The candidate sets of ``ds``; MissingDataError where there are none, or no interactions that they see."""
+    candidates = lake.read(c.CANDIDATES, DateRange(ds, ds))
+    if candidates.isEmpty():
+        raise MissingDataError(c.CANDIDATES, DateRange(ds, ds), lake.path(c.CANDIDATES))
+    as_of = day_seen(config, ds)
+    require_current(lake, config, c.INTERACTIONS, DateRange(as_of, as_of))
+    return candidates
 
 
 def _write(day: Day, ranking: Ranking, candidates: DataFrame) -> tuple[dict[str, int], int]:
@@ -114,7 +131,6 @@ def _sides(day: Day, candidates: DataFrame) -> Iterator[tuple[DataFrame, DataFra
     """Queries' lists and users' histories, computed at the same time and kept within; and whether both go to every
     task, so that requests stay where they are.
     """
-    makers = (lambda: day.lists(candidates, _rates(day, candidates)), lambda: day.histories(candidates))
     kept: list[DataFrame] = []
 
     def compute(make: Callable[[], DataFrame]) -> tuple[DataFrame, bool]:
@@ -123,8 +139,10 @@ def _sides(day: Day, candidates: DataFrame) -> Iterator[tuple[DataFrame, DataFra
         return frame, small(frame)
 
     try:
-        with ThreadPoolExecutor(len(makers)) as pool:
-            (lists, few_lists), (histories, few_histories) = pool.map(compute, makers)
+        (lists, few_lists), (histories, few_histories) = _at_once(
+            lambda: compute(lambda: day.lists(candidates, _rates(day, candidates))),
+            lambda: compute(lambda: day.histories(candidates)),
+        )
         if few_lists and few_histories:
             yield F.broadcast(lists), F.broadcast(histories), True
         else:

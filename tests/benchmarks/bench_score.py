@@ -12,6 +12,7 @@ top-k (in Spark) and writing, and all but one the towers.
 import json
 import os
 import platform
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -207,6 +208,8 @@ def _noted(function: Callable[..., Any], seconds: list[tuple[float, float]]) -> 
 
 
 def _score(made: ScoreLake) -> None:
+    """A day is scored once: without what an earlier round wrote, which Delta would have to take away first."""
+    shutil.rmtree(Path(made.again().path(c.SCORES)), ignore_errors=True)
     report = score_candidates(made.again(), made.config, DS, made.model_dir)
     assert (report.pairs, report.unknown_items, report.embedded) == (made.pairs, 0, 0)
 

@@ -21,9 +21,9 @@ from scoring.topk import best_of, sort_keys
 from tests.benchmarks.score_lake import CANDIDATES, DIM, SCRATCH, YESTERDAY, ScoreLake
 
 TOP = 100
-TOWER_PAIRS, VECTOR_PAIRS = 100_000, 2_000_000
-#: The file of vectors holds so many pairs and is read as often as it takes.
-_VECTOR_ROWS = 1_000_000
+TOWER_PAIRS, VECTOR_PAIRS = 1_000_000, 2_000_000
+#: Their files hold so many pairs and are read as often as it takes.
+_TOWER_ROWS, _VECTOR_ROWS = 100_000, 1_000_000
 
 
 class Arrays:
@@ -129,7 +129,7 @@ def tower_pairs(spark: SparkSession, made: ScoreLake) -> Any:
 
         text = [drawn(words, buckets, seed).alias(name) for seed, name in enumerate(("q_text", "v_text"))]
         best = drawn(listed, card.spec.id_buckets, 2).alias("best")
-        spark.range(TOWER_PAIRS).select(*text, best, drawn(cross, 9, 3).alias("cross")).write.parquet(str(path))
+        spark.range(_TOWER_ROWS).select(*text, best, drawn(cross, 9, 3).alias("cross")).write.parquet(str(path))
 
     def make() -> Callable[..., Any]:
         torch.set_num_threads(1)
@@ -158,4 +158,4 @@ def tower_pairs(spark: SparkSession, made: ScoreLake) -> Any:
 
     shapes = [[words], [words], [listed], [cross]]
     ranked = predict_batch_udf(make, return_type=FloatType(), batch_size=1024, input_tensor_shapes=shapes)
-    return spark.read.parquet(str(path)).select(ranked("q_text", "v_text", "best", "cross"))
+    return spark.read.parquet(*[str(path)] * (TOWER_PAIRS // _TOWER_ROWS)).select(ranked("q_text", "v_text", "best", "cross"))

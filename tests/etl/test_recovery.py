@@ -79,7 +79,7 @@ def test_commits_that_replace_no_days_need_no_record(lake):
 
 
 def test_a_commit_of_other_rows_than_were_computed_stays_without_a_record(lake, monkeypatch):
-    monkeypatch.setattr(writing, "rows_added", lambda spark, path, version: 1)
+    monkeypatch.setattr(writing, "rows_added", lambda *commit, whole: 1)
     with pytest.raises(WriteVerificationError):
         write(lake, [(ds, "a") for ds in D], Run("test", "config"))
     assert record_lost_commits(lake, ["things"]) == []
