@@ -16,7 +16,7 @@ from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.delta_log import commit_info, committed_at
 from etl.lake import Lake
-from etl.runs import RunRecord, wall_clock
+from etl.runs import OPTIMIZED, RunRecord, wall_clock
 from etl.write import append_records, rows_committed
 
 #: Newest versions of a table that are looked at: a job that failed is run again soon, or not at all.
@@ -61,7 +61,8 @@ def _record(lake: Lake, table: str, version: int, said: Signature, metrics: Mapp
     """From what the commit says of itself; None for one that holds other rows than were written: that would have been
     an error."""
     days = DateRange(said["start_ds"], said["end_ds"])
-    found = rows_committed(lake, table, version, days, said["only"])
+    # An OPTIMIZE writes none, as its record has it: those that are there stay.
+    found = 0 if said["status"] == OPTIMIZED else rows_committed(lake, table, version, days, said["only"])
     # Where only rows of some values are replaced, Delta counts the others of their files as well.
     written = int(metrics.get("numOutputRows", 0))
     if found > written or (found < written and not said["only"]):

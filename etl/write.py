@@ -32,6 +32,7 @@ from etl.write_errors import WriteVerificationError
 _WRITERS = 4
 _INVENTORY = "prerank_vacuum_inventory"
 _LOG_RETENTION = "delta.logRetentionDuration"
+_SAID_BY_COMMITS = "spark.databricks.delta.commitInfo.userMetadata"
 #: What others are told while they wait for one of its changes.
 _UPKEEP = {"job": "maintain"}
 
@@ -131,17 +132,26 @@ def append_records(lake: Lake, records: Sequence[RunRecord]) -> None:
     emit(records, lake.root)
 
 
-def optimize(lake: Lake, table: str, days: Sequence[DateRange], by: str | None) -> None:
+def optimize(lake: Lake, table: str, days: DateRange, by: str | None, run: Run) -> None:
     """Rewrite the files of ``days`` into fewer, ordered by the column ``by``; without one, small files become one.
 
-    The rows stay the same.
+    The rows stay the same. Recorded as done by ``run``, with no rows, if there was anything to rewrite.
     """
-    for span in days:
-        with one_writer(lake, table, _UPKEEP):
-            builder = DeltaTable.forPath(lake.spark, lake.path(table)).optimize()
-            builder = builder.where(f"ds >= '{span.start}' AND ds <= '{span.end}'")
-            builder.executeZOrderBy(by) if by else builder.executeCompaction()
+    own = signature(run, days, {})
+    if settled(lake, table, own, lambda: _rewrite(lake, table, days, by, own)):
+        record(lake, run, [Written(table, days, own_version(lake, table, own), 0)])
     lake.refresh(table)
+
+
+def _rewrite(lake: Lake, table: str, days: DateRange, by: str | None, own: Signature) -> bool:
+    """One attempt at an OPTIMIZE; whether it committed anything."""
+    # Delta takes what this commit says of itself from the session: from one of its own, as no other commit may say it.
+    session = lake.spark.newSession()
+    session.conf.set(_SAID_BY_COMMITS, json.dumps(own))
+    builder = DeltaTable.forPath(session, lake.path(table)).optimize()
+    builder = builder.where(f"ds >= '{days.start}' AND ds <= '{days.end}'")
+    done = builder.executeZOrderBy(by) if by else builder.executeCompaction()
+    return any(row.metrics.numFilesAdded for row in done.toLocalIterator())
 
 
 def vacuum(lake: Lake, table: str, inventory: DataFrame, hours: int, dry_run: bool) -> list[str]:

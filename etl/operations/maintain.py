@@ -32,7 +32,7 @@ from etl.scored_parts import remove_parts
 from etl.sources.listing import JVM_ERRORS, Found, files_below, first_line
 from etl.spark_errors import said_by
 from etl.tiles import table_of
-from etl.write import Output, append_records, keep_log, optimize, replace_partitions, vacuum
+from etl.write import Output, keep_log, optimize, replace_partitions, vacuum
 
 #: Tables whose readers ask for queries.
 CLUSTERED = (
@@ -117,9 +117,8 @@ def _change(lake: Lake, config: EtlConfig, upkeep: Upkeep) -> None:
         replace_partitions(lake, [Output(upkeep.table, nothing, upkeep.dropped, (), placed=True)], run)
     if upkeep.optimized:
         run = Run("maintain", config_hash(config), inputs={upkeep.table: lake.version(upkeep.table)}, outcome=OPTIMIZED)
-        optimize(lake, upkeep.table, upkeep.optimized, CLUSTER_BY if upkeep.table in CLUSTERED else None)
-        version = lake.version(upkeep.table)
-        append_records(lake, [run.finished(upkeep.table, days, version, 0) for days in upkeep.optimized])
+        for days in upkeep.optimized:
+            optimize(lake, upkeep.table, days, CLUSTER_BY if upkeep.table in CLUSTERED else None, run)
 
 
 def _due(lake: Lake, table: str, dropped: DateRange | None) -> list[DateRange]:

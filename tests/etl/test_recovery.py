@@ -11,7 +11,7 @@ from etl.contract.dates import DateRange
 from etl.lake import Lake
 from etl.operations.audit import recorded_runs
 from etl.recovery import record_lost_commits
-from etl.runs import DROPPED, Run
+from etl.runs import DROPPED, OPTIMIZED, Run
 from etl.write import Output, optimize, replace_partitions
 from etl.write_errors import WriteVerificationError
 
@@ -72,8 +72,23 @@ def test_a_record_of_a_former_life_is_none_of_the_commit_with_its_number(lake, m
     assert record_lost_commits(lake, ["things"]) == []
 
 
-def test_commits_that_replace_no_days_need_no_record(lake):
-    optimize(lake, "things", [SPAN], None)
+@pytest.mark.parametrize("by", ["id", None], ids=["clustered", "compacted"])
+def test_an_optimize_without_a_record_is_recorded_as_its_job_would_have_done(lake, monkeypatch, by):
+    write(lake, [(D[0], "c")], Run("test", "config"), only={"id": "c"})
+    run = Run("maintain", "config", inputs={"things": 1}, outcome=OPTIMIZED)
+    with monkeypatch.context() as killed:
+        killed.setattr(writing, "record", lambda *given: None)
+        optimize(lake, "things", DateRange(D[0], D[0]), by, run)
+    assert lake.version("things") == 2
+    record_lost_commits(lake, ["things"])
+    [record] = [one for one in recorded_runs(lake) if one.job == "maintain"]
+    wanted = run.finished("things", DateRange(D[0], D[0]), 2, 0)
+    assert dataclasses.replace(record, finished_at=wanted.finished_at) == wanted
+    assert record_lost_commits(lake, ["things"]) == []
+
+
+def test_commits_of_others_need_no_record(lake):
+    lake.spark.sql(f"OPTIMIZE delta.`{lake.path('things')}` ZORDER BY (id)")
     lake.spark.sql(f"ALTER TABLE delta.`{lake.path('things')}` SET TBLPROPERTIES ('note' = 'ours')")
     assert record_lost_commits(lake, ["things", c.RUNS]) == []
 

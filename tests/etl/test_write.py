@@ -3,11 +3,14 @@
 import pytest
 
 from etl import write as writing
+from etl.conflicts import signature_of
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
+from etl.delta_log import commit_info
 from etl.lake import Lake
-from etl.runs import SUCCEEDED, Run
-from etl.write import Output, replace_partitions
+from etl.operations.audit import recorded_runs
+from etl.runs import OPTIMIZED, SUCCEEDED, Run
+from etl.write import Output, optimize, replace_partitions
 from etl.write_errors import WriteVerificationError
 from tests.etl.logs import contents
 
@@ -125,3 +128,17 @@ def test_rows_are_placed_by_their_key_not_by_their_order(lake):
         placed.append(sorted(tuple(row["collect_list(id)"]) for row in files.collect()))
     assert placed[0] == placed[1]
     assert contents(lake.read("things"))
+
+
+def test_an_optimize_is_recorded_if_it_rewrote_anything_and_no_other_commit_says_the_same(lake):
+    day = DateRange(D[0], D[0])
+    write(lake, [(D[0], "c", 1)], day, only={"id": "c"})
+    before = held(lake)
+    run = Run("maintain", "config", outcome=OPTIMIZED)
+    for _ in range(2):
+        optimize(lake, "things", day, None, run)
+    assert held(lake) == before
+    records = [one for one in recorded_runs(lake) if one.run_id == run.run_id]
+    assert [(one.table, one.ds, one.output_version, one.rows_out) for one in records] == [("things", D[0], 2, 0)]
+    assert signature_of(commit_info(lake.spark, lake.path("things"), 2))["run_id"] == run.run_id
+    assert signature_of(commit_info(lake.spark, lake.path(c.RUNS), lake.newest(c.RUNS))) == {}

@@ -3,25 +3,29 @@
 import json
 import os
 import time
+from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
 from pyspark.errors import AnalysisException
 
 import etl.operations.maintain
+import etl.write
 from etl.config import EtlConfig, ExportConfig, InteractionsConfig, LakeConfig
 from etl.contract import columns as c
 from etl.contract.dates import DateRange, ranges_of
 from etl.contract.errors import UsageError
 from etl.contract.settings import load
 from etl.lake import Lake, data_files
+from etl.operations.audit import recorded_runs
 from etl.operations.config import MaintainConfig
 from etl.operations.errors import DamagedReferenceError, UnknownVersionError
 from etl.operations.maintain import maintain
 from etl.operations.references import Reference, reference_of, references_below
 from etl.operations.retention import days_to_drop, first_kept
 from etl.plan import read_history
-from etl.runs import DROPPED, OPTIMIZED, Run
+from etl.runs import DROPPED, OPTIMIZED, Run, RunRecord
 from etl.storage_errors import DamagedLogError
 from etl.tiles import table_of
 from etl.write import Output, replace_partitions
@@ -194,6 +198,28 @@ def test_old_days_go_queries_are_clustered_and_versions_in_use_stay(lake, config
     # A day that comes back is one that was written.
     put(lake, c.EVENTS, D[1], 9)
     assert sorted(read_history(lake, (c.EVENTS,))[c.EVENTS]) == D[1:]
+
+
+@pytest.mark.spark
+def test_killed_before_it_could_record_an_optimize_it_leaves_the_record_to_the_next_run(lake, config, monkeypatch):
+    left: list[RunRecord] = []
+
+    def killed(lake, run, written):
+        left.extend(run.finished(one.table, one.days, one.version, one.rows) for one in written)
+        if run.outcome == OPTIMIZED:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as once:
+        once.setattr(etl.write, "record", killed)
+        with pytest.raises(KeyboardInterrupt):
+            maintain(lake, config, TODAY, [])
+    assert [(one.status, one.rows_out) for one in left] == [(DROPPED, 0), (OPTIMIZED, 0)]
+    [events, *_] = maintain(Lake(lake.spark, lake.root), config, TODAY, []).tables
+    ours = [one for one in recorded_runs(lake) if one.run_id in {record.run_id for record in left}]
+    untimed = [replace(one, finished_at=one.started_at) for one in (*ours, *left)]
+    assert sorted(untimed[:2], key=attrgetter("status")) == untimed[2:]
+    # What was clustered is not clustered again.
+    assert not {*DateRange(left[1].ds, left[1].end_ds)} & {ds for days in events.optimized for ds in days}
 
 
 @pytest.mark.spark
