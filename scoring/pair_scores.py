@@ -11,8 +11,9 @@ from torch import Tensor
 
 from models.contract import Ranker
 
-#: Pairs whose vectors lie in memory at once: as many bytes as one core's share of a cache, or plenty for a GPU.
-_PAIRS_AT_ONCE = {"cpu": 8_192, "cuda": 1 << 20}
+#: Pairs whose vectors lie in memory at once: as many bytes as one core's share of a cache, or enough to fill a GPU. A
+#: worker sends several times as many together, for the last block is padded to the whole size.
+_PAIRS_AT_ONCE = {"cpu": 8_192, "cuda": 1 << 16}
 
 
 def dot_scores(q: Tensor, v: Tensor, rows: Tensor, lengths: Tensor, extra: Tensor) -> Tensor:
