@@ -86,25 +86,30 @@ class CandidateFiles:
         return lists if in_order else lists.take(pa.array(places))
 
     def _next(self) -> None:
-        self._part = next(self._parts, None)
+        try:
+            self._part = next(self._parts, None)
+        except (OSError, pa.ArrowException) as error:
+            raise ScoringError(
+                f"a worker cannot read {self._uri} ({error}): give workers the lake's folder, or read through Spark "
+                "with --set score.direct_read=false"
+            ) from error
         self._lists = None if self._part is None else hashed_lists(self._part["items"])
 
     def _open(self, uri: str, whole: bool = False) -> None:
-        try:
-            path = unquote(urlsplit(uri).path)
-            file = pq.ParquetFile(path, memory_map=True)
-            groups = _row_groups(file.metadata, "" if whole else urlsplit(uri).fragment)
-            if coded := _coded(file.metadata, groups):
-                file = pq.ParquetFile(path, memory_map=True, read_dictionary=coded)
-            columns = ["request_id", "items"]
-            self._parts = file.iter_batches(_REQUESTS_AT_ONCE, row_groups=groups, columns=columns, use_threads=False)
-            self._uri = uri
-            self._next()
-        except (OSError, pa.ArrowException) as error:
-            raise ScoringError(
-                f"a worker cannot read {uri} ({error}): give workers the lake's folder, or read through Spark with "
-                "--set score.direct_read=false"
-            ) from error
+        self._parts = _batches(unquote(urlsplit(uri).path), "" if whole else urlsplit(uri).fragment)
+        self._uri = uri
+        self._next()
+
+
+def _batches(path: str, share: str) -> Iterator[pa.RecordBatch]:
+    """The file's request_id and items, row group by row group: each has a dictionary of its own, and a batch one."""
+    plain = pq.ParquetFile(path, memory_map=True)
+    for number in _row_groups(plain.metadata, share):
+        coded = _coded(plain.metadata.row_group(number))
+        file = pq.ParquetFile(path, memory_map=True, read_dictionary=coded) if coded else plain
+        yield from file.iter_batches(
+            _REQUESTS_AT_ONCE, row_groups=[number], columns=["request_id", "items"], use_threads=False
+        )
 
 
 def _row_groups(metadata: pq.FileMetaData, share: str) -> list[int]:
@@ -122,17 +127,12 @@ def _row_groups(metadata: pq.FileMetaData, share: str) -> list[int]:
     return found
 
 
-def _coded(metadata: pq.FileMetaData, groups: list[int]) -> list[str]:
-    """The column of items, if all of it is numbers of dictionaries."""
-    names = set()
-    for number in groups:
-        for at in range(metadata.num_columns):
-            column = metadata.row_group(number).column(at)
-            if column.path_in_schema.split(".")[0] == "items":
-                if "PLAIN" in column.encodings:  # the dictionary outgrew its page
-                    return []
-                names.add(column.path_in_schema)
-    return sorted(names)
+def _coded(group: pq.RowGroupMetaData) -> list[str]:
+    """The column of items, if all of it is numbers of a dictionary."""
+    columns = (group.column(at) for at in range(group.num_columns))
+    [items] = (column for column in columns if column.path_in_schema.split(".")[0] == "items")
+    # PLAIN: the dictionary outgrew its page.
+    return [] if "PLAIN" in items.encodings else [items.path_in_schema]
 
 
 def _taken(lists: pa.ListArray, places: npt.NDArray[np.int64]) -> pa.ListArray:

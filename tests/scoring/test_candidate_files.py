@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from scoring.candidate_files import CandidateFiles, hashed_lists
+from scoring.candidate_files import CandidateFiles, _coded, hashed_lists
 from scoring.errors import ScoringError
 from scoring.xxhash import xxhash64
 
@@ -20,9 +20,17 @@ LISTS: dict[str, list[str | None]] = {f"r{at}": [f"i{at * n % 7}" for n in range
 def uri(tmp_path: Path, request: pytest.FixtureRequest) -> str:
     folder = tmp_path / "ds=2026-01-01 x"
     folder.mkdir()
-    table = pa.table({"request_id": list(LISTS), "items": pa.array(list(LISTS.values()), pa.list_(pa.string()))})
-    pq.write_table(table, folder / "a.parquet", row_group_size=3, use_dictionary=request.param)
-    return (folder / "a.parquet").as_uri()
+    return written(folder / "a.parquet", LISTS, request.param)
+
+
+def written(path: Path, lists: dict[str, list[str | None]], coded: bool, group: int = 3) -> str:
+    table = pa.table({"request_id": list(lists), "items": pa.array(list(lists.values()), pa.list_(pa.string()))})
+    # The format of Spark's files; a later one calls the pages of the dictionary itself plain.
+    pq.write_table(table, path, row_group_size=group, use_dictionary=coded, version="1.0")
+    metadata = pq.read_metadata(path)
+    found = [_coded(metadata.row_group(number)) for number in range(metadata.num_row_groups)]
+    assert found == [["items.list.element"] if coded else []] * len(found)
+    return path.as_uri()
 
 
 def hashes(names: list[str]) -> list[list[int]]:
