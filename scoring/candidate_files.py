@@ -23,14 +23,28 @@ _REQUESTS_AT_ONCE = 512
 _HASHED = pa.list_(pa.int64())
 
 
-def hashed_lists(lists: pa.ListArray) -> pa.ListArray:
-    """Lists (R,) of xxhash64 for lists of strings, plain or coded by a dictionary."""
+class DictionaryHashes:
+    """The xxhash64 of a dictionary's strings, kept for the next batch of lists: a row group's share one dictionary."""
+
+    def __init__(self) -> None:
+        self._dictionary: pa.StringArray | None = None
+        self._hashes = np.empty(0, np.int64)
+
+    def of(self, dictionary: pa.StringArray) -> npt.NDArray[np.int64]:
+        """Of n strings (n + 1,): the last is that of a null."""
+        if self._dictionary is None or not dictionary.equals(self._dictionary):
+            self._hashes = np.append(xxhash64(dictionary), xxhash64(pa.array([None], pa.string())))
+            self._dictionary = dictionary
+        return self._hashes
+
+
+def hashed_lists(lists: pa.ListArray, known: DictionaryHashes | None = None) -> pa.ListArray:
+    """Lists (R,) of xxhash64 for lists of strings, plain or coded by a dictionary, perhaps one that is ``known``."""
     offsets = lists.offsets.to_numpy()
     values = lists.values.slice(offsets[0], offsets[-1] - offsets[0])
     if pa.types.is_dictionary(values.type):
-        # A hash more, for nulls.
-        known = np.append(xxhash64(values.dictionary), xxhash64(pa.array([None], pa.string())))
-        hashes = known.take(values.indices.fill_null(len(known) - 1).to_numpy())
+        hashes = (known or DictionaryHashes()).of(values.dictionary)
+        hashes = hashes.take(values.indices.fill_null(len(hashes) - 1).to_numpy())
     else:
         hashes = xxhash64(values)
     return pa.ListArray.from_arrays(pa.array(offsets - offsets[0], pa.int32()), pa.array(hashes))
@@ -48,6 +62,7 @@ class CandidateFiles:
         self._parts: Iterator[pa.RecordBatch] = iter(())
         self._part: pa.RecordBatch | None = None
         self._lists: pa.ListArray | None = None
+        self._known = DictionaryHashes()
 
     def lists(self, uris: pa.StringArray, request_ids: pa.StringArray) -> pa.ListArray:
         """The items (R,) of requests in files given by URI (R,); ScoringError for a file that does not hold them."""
@@ -93,7 +108,7 @@ class CandidateFiles:
                 f"a worker cannot read {self._uri} ({error}): give workers the lake's folder, or read through Spark "
                 "with --set score.direct_read=false"
             ) from error
-        self._lists = None if self._part is None else hashed_lists(self._part["items"])
+        self._lists = None if self._part is None else hashed_lists(self._part["items"], self._known)
 
     def _open(self, uri: str, whole: bool = False) -> None:
         self._parts = _batches(unquote(urlsplit(uri).path), "" if whole else urlsplit(uri).fragment)

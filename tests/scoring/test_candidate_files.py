@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from scoring import candidate_files
 from scoring.candidate_files import CandidateFiles, _coded, hashed_lists
 from scoring.errors import ScoringError
 from scoring.xxhash import xxhash64
@@ -73,6 +74,21 @@ def test_a_request_or_file_that_is_gone_is_an_error_that_says_what_to_do(uri):
         read(CandidateFiles(), uri + "#0-99999999", ["r1", "gone"])
     with pytest.raises(ScoringError, match="direct_read=false"):
         read(CandidateFiles(), uri + ".not#0-9", ["r1"])
+
+
+def test_a_dictionary_is_hashed_once_for_all_batches_that_share_it(tmp_path, monkeypatch):
+    lists = {f"r{at}": [f"i{at % 3}", "i5"] for at in range(7)}
+    uri, hashed = written(tmp_path / "b.parquet", lists, coded=True, group=4), []
+
+    def counted(strings):
+        hashed.append(strings.to_pylist())
+        return xxhash64(strings)
+
+    monkeypatch.setattr(candidate_files, "_REQUESTS_AT_ONCE", 2)
+    monkeypatch.setattr(candidate_files, "xxhash64", counted)
+    found = read(CandidateFiles(), uri + "#0-99999999", list(lists))
+    assert found == [xxhash64(pa.array(one)).tolist() for one in lists.values()]
+    assert hashed == [["i0", "i5", "i1", "i2"], [None], ["i1", "i5", "i2", "i0"], [None]]
 
 
 def test_slices_of_lists_are_hashed_alone():
