@@ -18,8 +18,9 @@ import pyarrow.parquet as pq
 from scoring.errors import ScoringError
 from scoring.xxhash import xxhash64
 
-#: Requests decoded at once: their lists lie in memory, perhaps as strings.
+#: Requests decoded at once, and about how many items they may have: lists lie in memory, perhaps as strings.
 _REQUESTS_AT_ONCE = 512
+_ITEMS_AT_ONCE = 1 << 20
 _HASHED = pa.list_(pa.int64())
 
 
@@ -120,10 +121,11 @@ def _batches(path: str, share: str) -> Iterator[pa.RecordBatch]:
     """The file's request_id and items, row group by row group: each has a dictionary of its own, and a batch one."""
     plain = pq.ParquetFile(path, memory_map=True)
     for number in _row_groups(plain.metadata, share):
-        coded = _coded(plain.metadata.row_group(number))
+        group = plain.metadata.row_group(number)
+        coded = _coded(group)
         file = pq.ParquetFile(path, memory_map=True, read_dictionary=coded) if coded else plain
         yield from file.iter_batches(
-            _REQUESTS_AT_ONCE, row_groups=[number], columns=["request_id", "items"], use_threads=False
+            _requests_at_once(group), row_groups=[number], columns=["request_id", "items"], use_threads=False
         )
 
 
@@ -142,12 +144,21 @@ def _row_groups(metadata: pq.FileMetaData, share: str) -> list[int]:
     return found
 
 
+def _requests_at_once(group: pq.RowGroupMetaData) -> int:
+    per_request = max(1.0, _items(group).num_values / max(1, group.num_rows))
+    return max(1, min(_REQUESTS_AT_ONCE, int(_ITEMS_AT_ONCE / per_request)))
+
+
 def _coded(group: pq.RowGroupMetaData) -> list[str]:
     """The column of items, if all of it is numbers of a dictionary."""
-    columns = (group.column(at) for at in range(group.num_columns))
-    [items] = (column for column in columns if column.path_in_schema.split(".")[0] == "items")
+    items = _items(group)
     # PLAIN: the dictionary outgrew its page.
     return [] if "PLAIN" in items.encodings else [items.path_in_schema]
+
+
+def _items(group: pq.RowGroupMetaData) -> pq.ColumnChunkMetaData:
+    columns = (group.column(at) for at in range(group.num_columns))
+    return next(column for column in columns if column.path_in_schema.split(".")[0] == "items")
 
 
 def _taken(lists: pa.ListArray, places: npt.NDArray[np.int64]) -> pa.ListArray:

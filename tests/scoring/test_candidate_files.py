@@ -91,6 +91,17 @@ def test_a_dictionary_is_hashed_once_for_all_batches_that_share_it(tmp_path, mon
     assert hashed == [["i0", "i5", "i1", "i2"], [None], ["i1", "i5", "i2", "i0"], [None]]
 
 
+@pytest.mark.parametrize(("length", "sizes"), [(1, [3, 3, 1]), (4, [3, 3, 1]), (5, [2, 2, 2, 1]), (99, [1] * 7)])
+def test_the_longer_the_lists_the_fewer_are_decoded_at_once(tmp_path, monkeypatch, length, sizes):
+    lists = {f"r{at}": [f"i{n}" for n in range(length)] for at in range(7)}
+    written(tmp_path / "c.parquet", lists, coded=True, group=7)
+    monkeypatch.setattr(candidate_files, "_REQUESTS_AT_ONCE", 3)
+    monkeypatch.setattr(candidate_files, "_ITEMS_AT_ONCE", 12)
+    batches = list(candidate_files._batches(str(tmp_path / "c.parquet"), ""))
+    assert [len(batch) for batch in batches] == sizes
+    assert [row for batch in batches for row in batch["items"].to_pylist()] == list(lists.values())
+
+
 def test_slices_of_lists_are_hashed_alone():
     lists = pa.array([["a"], ["b", None], [], ["c"]], pa.list_(pa.string()))
     coded = pa.ListArray.from_arrays(lists.offsets, lists.values.dictionary_encode())
