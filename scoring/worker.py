@@ -6,6 +6,7 @@ A request arrives as one row with its candidates as a list; only its best items 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -104,8 +105,7 @@ class Worker:
         unknown, repeats = zeros, zeros
         lost = rows < 0
         if self.shard == 0 and lost.any():  # one shard speaks for what none of them holds
-            distinct = np.unique(np.stack([request[lost], hashes[lost]]), axis=1)
-            unknown = np.bincount(distinct[0], minlength=len(lengths))
+            unknown = _distinct(request[lost], hashes[lost], len(lengths))
             repeats = np.bincount(request[lost], minlength=len(lengths)) - unknown
         return Pairs(rows[mine], held, held + unknown, unknown, repeats)
 
@@ -163,9 +163,17 @@ def _bad_pairs(pairs: Pairs, bad: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np
     if not bad.any():
         return zeros, zeros
     request = np.repeat(np.arange(len(pairs.lengths)), pairs.lengths)[bad]
-    distinct = np.unique(np.stack([request, pairs.rows[bad].astype(np.int64)]), axis=1)
-    nan = np.bincount(distinct[0], minlength=len(zeros))
+    nan = _distinct(request, pairs.rows[bad], len(zeros))
     return nan, np.bincount(request, minlength=len(zeros)) - nan
+
+
+def _distinct(requests: npt.NDArray[np.int64], items: npt.NDArray[Any], count: int) -> npt.NDArray[np.int64]:
+    """How many different items each of ``count`` requests has among pairs (n,)."""
+    order = np.lexsort((items, requests))
+    requests, items = requests[order], items[order]
+    first = np.ones(len(order), dtype=bool)
+    first[1:] = (requests[1:] != requests[:-1]) | (items[1:] != items[:-1])
+    return np.bincount(requests[first], minlength=count)
 
 
 def _as_lists(best: Best, ids: pa.StringArray) -> pa.ListArray:
