@@ -115,7 +115,8 @@ def open_matrix(folder: Path) -> ItemMatrix:
             "score.vectors_root has to be a folder that every host sees"
         )
     try:
-        ids = ipc.open_file(pa.memory_map(str(folder / IDS))).read_all()["item_id"].combine_chunks()
+        # The one batch as it lies in the file: a column of the whole table would be put together in memory.
+        ids = ipc.open_file(pa.memory_map(str(folder / IDS))).get_batch(0)["item_id"]
         shards = tuple(_mapped(folder / _shard(number)) for number in range(len(manifest.shard_rows)))
         matrix = ItemMatrix(ids, _mapped(folder / HASHES), _mapped(folder / BUCKETS), shards, manifest)
         lengths = {len(matrix.ids), len(matrix.hashes), len(matrix.buckets), sum(map(len, shards)), manifest.rows}

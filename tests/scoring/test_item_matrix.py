@@ -34,6 +34,14 @@ def test_a_matrix_is_read_as_it_was_written(tmp_path, shard_rows, starts, cut):
     assert (matrix.manifest.model_version, matrix.manifest.as_of, matrix.manifest.width) == ("v1", "2026-01-05", 2)
 
 
+def test_ids_stay_in_the_file_and_take_no_memory_of_a_worker(tmp_path):
+    write(tmp_path / "m")
+    before = pa.total_allocated_bytes()
+    matrix = open_matrix(tmp_path / "m")
+    assert pa.total_allocated_bytes() == before
+    assert matrix.ids.to_pylist() == IDS
+
+
 def test_rows_are_found_by_hash_and_unknown_ones_are_not(tmp_path):
     matrix = write(tmp_path / "m")
     asked = np.array([0, 1, -5, 2**62, 7, -5], dtype=np.int64)
