@@ -120,8 +120,8 @@ class CrossScatter:
                 scratch[seen] = 0
             elif unseen is not None:
                 total += scratch.take(rows)
-            if unseen is not None:
-                scratch[unseen] = 0
+        if unseen is not None:  # once for all: every segment writes each of them anew
+            scratch[unseen] = 0
         return total.astype(np.float32)
 
     def features(self, rows: Rows, lists: Sequence[Any], rates: Any) -> Floats:
