@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from etl.lake import Lake
 from models.fusion import LinearFusionRanker
 from models.model_dir import LoadedModel, load
-from scoring.candidates.nearest import nearest
+from scoring.candidates.nearest import GPU_TILE, nearest
 from scoring.candidates.running import NO_ROW
 from scoring.config import PrerankConfig
 from scoring.day import Day
@@ -30,6 +30,8 @@ from scoring.resource_profiles import scoring_profile
 _SCHEMA = "request_id string, items array<string>"
 #: Nearest items come from the vectors alone.
 _NO_CROSS = CrossPlan.of((), None)
+#: Best items that a GPU holds for the requests of one pass: some hundred megabytes.
+_KEPT_ON_GPU = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -81,18 +83,31 @@ def neighbours(batches: Iterable[pa.RecordBatch], search: Search, device: torch.
     loaded = open_model(search.model_dir, search.version)
     matrix = shared_matrix(search.folder, search.stamp)
     loaded.model.to(device)
+    size = search.requests_per_batch
+    together = _searched_together(device, size, search.k)
     for batch in batches:
-        for low in range(0, len(batch), search.requests_per_batch):
-            part = batch.slice(low, search.requests_per_batch)
-            items = nearest_of_batch(part, loaded, matrix, search.k, search.requests_per_batch)
+        for low in range(0, len(batch), together):
+            part = batch.slice(low, together)
+            items = nearest_of_batch(part, loaded, matrix, search.k, size)
             yield pa.RecordBatch.from_arrays([part["request_id"], items], names=["request_id", "items"])
 
 
 def nearest_of_batch(batch: pa.RecordBatch, loaded: LoadedModel, matrix: ItemMatrix, k: int, size: int) -> pa.ListArray:
-    """array<string> (R,) of R <= ``size`` requests, on the model's device."""
+    """array<string> (R,) of R requests, on the model's device; ``size`` of them go through the query tower together."""
     with torch.inference_mode():
-        queries = encode_queries(loaded.model, query_features(batch, loaded.card.spec, matrix), size)  # (R, D)
+        parts = (batch.slice(low, size) for low in range(0, len(batch), size))
+        features = (query_features(part, loaded.card.spec, matrix) for part in parts)
+        queries = torch.cat([encode_queries(loaded.model, some, size) for some in features])  # (R, D)
     rows = nearest(queries, [as_tensor(shard) for shard in matrix.shards], k).rows
     found = rows != NO_ROW
     offsets = np.cumsum([0, *found.sum(axis=1)], dtype=np.int32)
     return pa.ListArray.from_arrays(offsets, matrix.ids.take(pa.array(rows[found])))
+
+
+def _searched_together(device: torch.device, size: int, k: int) -> int:
+    """Requests of one pass over the items, in whole batches of ``size``."""
+    if device.type == "cpu":
+        return size
+    # Each pass brings all vectors over to the GPU.
+    most = min(GPU_TILE.queries, _KEPT_ON_GPU // k)
+    return size * max(1, most // size)
