@@ -64,9 +64,9 @@ class Serving:
         return load_program(path)
 
     def rank(self, request: Request, k: int = 100) -> list[tuple[str, float]]:
-        """The best k candidates with their scores, best first; ties by item_id."""
-        scores = self.scores(request)
-        return sorted(scores.items(), key=lambda entry: (-entry[1], entry[0]))[:k]
+        """The best k candidates with their scores, best first; ties by item_id. None whose score is no number."""
+        scores = [entry for entry in self.scores(request).items() if math.isfinite(entry[1])]
+        return sorted(scores, key=lambda entry: (-entry[1], entry[0]))[:k]
 
     def scores(self, request: Request) -> dict[str, float]:
         """item_id -> score of the candidates that the catalogue holds."""

@@ -57,7 +57,8 @@ def requests_of(served: Served) -> dict[str, Request]:
     start = F.lit(DS).cast("timestamp")
     acted = lake.read(c.EVENTS, since).where(F.col("action") != c.IMPRESSION)
     age = (F.unix_seconds(start) - F.unix_seconds("ts")).alias("age")
-    events = acted.select("user_id", "item_id", "action", age, "event_id").orderBy("age", "event_id").collect()
+    latest_first = acted.orderBy(F.desc("ts"), F.desc("event_id"))
+    events = latest_first.select("user_id", "item_id", "action", age).collect()
     rows = lake.read(c.CANDIDATES, DAY).collect()
     return {
         row.request_id: Request(
@@ -81,6 +82,14 @@ def test_a_server_ranks_as_the_batch_job_does(served: Served, folder_of: Callabl
         assert [item for item, _ in ranked] == [entry.item_id for entry in row.ranked], row.request_id
         assert [score for _, score in ranked] == pytest.approx([entry.score for entry in row.ranked], abs=1e-5)
     assert sum(len(row.ranked) for row in scores) == 15
+
+
+def test_a_candidate_without_a_finite_score_is_not_ranked(served: Served, folder_of: Callable[[str], Path]):
+    serving, request = load_serving(folder_of("two_tower")), requests_of(served)["c1"]
+    whole = serving.rank(request)
+    serving.vectors = serving.vectors.copy()
+    serving.vectors[serving.row_of[whole[1][0]], 0] = float("nan")
+    assert serving.rank(request) == [whole[0], *whole[2:]]
 
 
 def reference_cross(served: Served) -> dict[tuple[str, str], dict[str, float]]:
