@@ -89,14 +89,15 @@ def recent_actions(
     codes = F.array(*(F.lit(action) for action in actions))
     acted = events.where((F.col("action") != c.IMPRESSION) & (F.col("ts") < start))
     acted = acted.join(users.select("user_id").distinct(), "user_id", "left_semi").join(items, "item_id", "left_semi")
-    entry = F.struct(
-        (F.unix_seconds(start) - F.unix_seconds("ts")).alias("age"),
-        "event_id",
+    kept = F.struct(
         F.xxhash64("item_id").alias("item"),
         (F.array_position(codes, F.col("action")) - 1).cast("tinyint").alias("action"),
+        (F.unix_seconds(start) - F.unix_seconds("ts")).alias("age"),
     )
-    grouped = acted.groupBy("user_id").agg(F.array_sort(F.collect_list(entry)).alias("all"))
-    return grouped.select("user_id", F.slice("all", 1, length).alias("history"))
+    # The order of training (etl.histories), read from its end.
+    latest_first = F.sort_array(F.collect_list(F.struct("ts", "event_id", kept.alias("kept"))), asc=False)
+    grouped = acted.groupBy("user_id").agg(F.slice(latest_first, 1, length).alias("last"))
+    return grouped.select("user_id", F.transform("last", lambda one: one["kept"]).alias("history"))
 
 
 def scoring_requests(
