@@ -82,12 +82,13 @@ def recent_actions(
 ) -> DataFrame:
     """(user_id) -> ``history``: the last ``length`` engagements before the start of ``ds``, latest first.
 
-    Ages are seconds before ``ds`` begins: a candidate set carries no time of its own. Actions on items that the
-    catalogue ``items`` (item_id) does not hold are left out.
+    Ages are seconds before ``ds`` begins: a candidate set carries no time of its own. Actions other than the model's
+    ``actions`` are left out, and those on items that the catalogue ``items`` (item_id) does not hold.
     """
     start = F.lit(ds).cast("timestamp")
     codes = F.array(*(F.lit(action) for action in actions))
-    acted = events.where((F.col("action") != c.IMPRESSION) & (F.col("ts") < start))
+    engaging = [action for action in actions if action != c.IMPRESSION]
+    acted = events.where(F.col("action").isin(engaging) & (F.col("ts") < start))
     acted = acted.join(users.select("user_id").distinct(), "user_id", "left_semi").join(items, "item_id", "left_semi")
     kept = F.struct(
         F.xxhash64("item_id").alias("item"),

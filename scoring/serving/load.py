@@ -36,7 +36,8 @@ class Request:
     """The candidates; one that the catalogue does not hold is left out, as ``prerank score`` leaves it out."""
     segments: Mapping[str, str]
     history: Sequence[tuple[str, str, int]] = ()
-    """(item_id, action, age in seconds) of the user's last engagements, latest first."""
+    """(item_id, action, age in seconds) of the user's last engagements, latest first; actions that the model does not
+    know are left out."""
 
 
 class Serving:
@@ -96,7 +97,11 @@ class Serving:
     def query_inputs(self, request: Request, best: Sequence[str]) -> tuple[torch.Tensor, ...]:
         """The query tower's inputs for one request (R = 1), in the order of its signature."""
         f, key = self.features, request.query_key
-        seen = [(self.row_of[item], action, age) for item, action, age in request.history if item in self.row_of]
+        seen = [
+            (self.row_of[item], action, age)
+            for item, action, age in request.history
+            if item in self.row_of and action in f["actions"]
+        ]
         history = np.zeros((1, f["history_length"], self.buckets.shape[1] + 2), dtype=np.int32)
         for place, (row, action, age) in enumerate(seen[: f["history_length"]]):
             history[0, place] = (*self.buckets[row], 1 + f["actions"].index(action), age_buckets(np.array(age)))

@@ -50,3 +50,8 @@ def test_actions_within_a_second_are_in_the_order_of_training_latest_first(spark
     ]
     assert [item for item, _, _ in expected[:2]] == [hashed("i2"), hashed("i1")]
     assert histories(spark, events, length) == expected[:length]
+
+
+def test_an_action_that_the_model_does_not_know_is_not_in_a_history(spark: SparkSession):
+    events = [event(9, "a", "i1"), event(8, "b", "i2", "wish"), event(7, "c", "i3", "purchase")]
+    assert histories(spark, events, 2) == [(hashed("i3"), "purchase", 7), (hashed("i1"), "click", 9)]

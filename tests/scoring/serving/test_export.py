@@ -141,6 +141,15 @@ def test_a_server_builds_the_query_towers_inputs_as_training_does(
     assert bool(found.history_action.any()) == bool(found.top_item.any()) == (request_id == "c1")
 
 
+def test_an_action_that_the_model_does_not_know_is_no_part_of_a_served_history(folder_of: Callable[[str], Path]):
+    serving, known = load_serving(folder_of("interactrank")), [("i1", "click", 9), ("i2", "purchase", 99)]
+    inputs = [
+        serving.query_inputs(Request("shoes", [], {}, history), ())
+        for history in (known, [known[0], ("i3", "wish", 50), known[1]])
+    ]
+    assert all(torch.equal(one, other) for one, other in zip(*inputs, strict=True))
+
+
 def test_files_are_sorted_and_the_manifest_describes_them(served: Served, folder_of: Callable[[str], Path]):
     folder = folder_of("interactrank")
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
