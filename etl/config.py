@@ -153,7 +153,7 @@ class ExportConfig:
     history_length: int = 100
     """The last actions of a user that a row can see."""
     history_days: int = 90
-    """How far back a user's history reaches."""
+    """A row of day D sees what its user did on D minus so many days or later."""
     cross_families: tuple[str, ...] = ("share", "rate", "decay", "users")
     """Families of interaction columns that become cross features."""
     validation_days: int = 1

@@ -153,6 +153,7 @@ def _write(
         end_ds=days.end,
         lag_days=config.interactions.lag_days,
         history_length=config.export.history_length,
+        history_days=config.export.history_days,
         heads=tuple(m.Head(head.name, head.actions, head.weight, head.veto) for head in config.heads),
         actions=config.events.actions,
         segments=frames.segments,

@@ -116,7 +116,8 @@ class Export:
         for name in ("actions", "ts"):
             if not np.array_equal(views[name][0], offsets):
                 raise ExportError(f"{HISTORIES_FILE}: lists of 'items' and '{name}' differ in length. Export again.")
-        return Histories(offsets=offsets, **{name: values for name, (_, values) in views.items()})
+        values = {name: flat for name, (_, flat) in views.items()}
+        return Histories(offsets=offsets, **values, days=self.manifest.history_days)
 
     @cached_property
     def query_items(self) -> QueryItems:

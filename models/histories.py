@@ -7,6 +7,8 @@ import numpy.typing as npt
 
 from models.features import HistoryRows
 
+DAY_SECONDS = 86_400
+
 
 @dataclass(frozen=True)
 class Histories:
@@ -16,6 +18,8 @@ class Histories:
     items: npt.NDArray[np.int32]  # (entries,) rows of an item table
     actions: npt.NDArray[np.int8]  # (entries,)
     ts: npt.NDArray[np.int64]  # (entries,) epoch seconds
+    days: int | None = None
+    """How many days before its own a row sees, None for all."""
 
     def lengths(self) -> npt.NDArray[np.int64]:
         return np.diff(self.offsets)
@@ -27,17 +31,21 @@ class Histories:
         ts: npt.NDArray[np.int64],
         length: int,
     ) -> HistoryRows:
-        """The last ``length`` of the first ``end`` entries of each user (R,), latest first, aged at ``ts`` (R,)."""
+        """The last ``length`` of the first ``end`` entries of each user (R,), latest first, aged at ``ts`` (R,);
+        without those that are too old for the day of ``ts``."""
         back = np.arange(length)
         valid = back[None, :] < end[:, None]  # (R, L)
         at = np.where(valid, self.offsets[user][:, None] + end[:, None] - 1 - back[None, :], 0)
         if not len(self.items):
             empty = np.zeros(valid.shape, dtype=np.int32)
             return HistoryRows(empty, empty.astype(np.int8), empty.astype(np.int64), valid)
+        age = ts[:, None] - self.ts[at]
+        if self.days is not None:
+            valid &= age <= (ts % DAY_SECONDS + self.days * DAY_SECONDS)[:, None]
         return HistoryRows(
             items=np.where(valid, self.items[at], 0),
             actions=np.where(valid, self.actions[at], 0).astype(np.int8),
-            age_seconds=np.where(valid, ts[:, None] - self.ts[at], 0),
+            age_seconds=np.where(valid, age, 0),
             valid=valid,
         )
 

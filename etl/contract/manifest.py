@@ -18,9 +18,10 @@ array (a list column two: offsets and values) that takes no memory of its own.
 ``rows`` columns (see ROWS): ``cross`` and ``labels`` follow the order of ``Manifest.cross`` and ``Manifest.heads``,
 ``segments`` holds per configured segment an index into ``Manifest.segments[name]`` (0 is 'not known').
 
-A row sees the last ``Manifest.history_length`` of the first ``history_end`` entries of its user's history: those
-strictly before its request began. A history holds what some row of the export sees, and no more; the age of an entry
-is the row's ``ts`` minus the entry's, so a row's sequence of (item, action, age) takes three numbers in its row.
+A row of day D sees the last ``Manifest.history_length`` of the first ``history_end`` entries of its user's history,
+which are those strictly before its request began, and of these only the ones of D - ``Manifest.history_days`` or later:
+readers leave out what is older, so that a row has one history in whatever range it is exported. The age of an entry is
+the row's ``ts`` minus the entry's, so a row's sequence of (item, action, age) takes three numbers in its row.
 """
 
 import dataclasses
@@ -36,7 +37,7 @@ from etl.contract.statistics import FeatureStatistics
 FILE = "manifest.json"
 ITEMS_FILE, QUERIES_FILE, HISTORIES_FILE = "items.arrow", "queries.arrow", "histories.arrow"
 QUERY_ITEMS_FILE = "query_items.arrow"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 #: Items in the list of a query, at most.
 QUERY_ITEMS_LENGTH = 20
@@ -117,6 +118,8 @@ class Manifest:
     end_ds: str
     lag_days: int
     history_length: int
+    history_days: int | None
+    """None: histories reach back without end."""
     heads: tuple[Head, ...]
     actions: tuple[str, ...]
     segments: dict[str, tuple[str, ...]]

@@ -39,7 +39,7 @@ class Histories:
     entries: list[Entry]
 
     def seen(self, user: int, end: int) -> list[Entry]:
-        """The entries that a row with this ``history_end`` sees."""
+        """What came before a row with this ``history_end``: it sees the last of these."""
         return self.entries[self.starts[user] : self.starts[user] + end]
 
 
@@ -133,7 +133,7 @@ def _entries(histories: pa.Table, versions: list[Entry], manifest: Manifest) -> 
 
 
 def _digests(histories: Histories, user: Ints, end: Ints) -> npt.NDArray[np.uint64]:
-    """(N,) a digest of what each row sees of its user's history."""
+    """(N,) a digest of what came before each row in its user's history."""
     after, starts = np.zeros(len(histories.entries) + 1, dtype=np.uint64), set(histories.starts.tolist())
     state = b""
     for place, entry in enumerate(histories.entries):

@@ -75,6 +75,7 @@ def _write(out: Path, frame: Frame, config_hash: str) -> m.Manifest:
         end_ds=str(days.max()),
         lag_days=0,
         history_length=HISTORY_LENGTH,
+        history_days=None,
         heads=(m.Head(LIKE, (LIKE,), 1.0),),
         actions=(LIKE,),
         segments=segments,

@@ -150,6 +150,7 @@ def _manifest(size: Size, shards: tuple[m.Shard, ...], positives: int) -> m.Mani
         end_ds="2026-01-02",
         lag_days=0,
         history_length=100,
+        history_days=90,
         heads=tuple(m.Head(name, ("click",), 1.0) for name in names),
         actions=("impression", "click", "long_click", "save"),
         segments={},

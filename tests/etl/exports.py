@@ -24,7 +24,9 @@ def opened(directory: Path) -> dict[tuple[int, str], dict[str, Any]]:
         for row in pq.read_table(directory / shard.path, partitioning=None).to_pylist():
             history, end = histories[row["user"]], row["history_end"]
             first = max(0, end - manifest.history_length)
-            seen = zip(*(history[name][first:end] for name in ("items", "actions", "ts")), strict=True)
+            oldest = row["ts"] - row["ts"] % 86_400 - 86_400 * manifest.history_days
+            entries = zip(*(history[name][first:end] for name in ("items", "actions", "ts")), strict=True)
+            seen = [entry for entry in entries if entry[2] >= oldest]
             listed = best[row["query_items"]]["items"] if row["query_items"] >= 0 else []
             plain = {name: row[name] for name in ("ds", "ts", "labels", "position", "weight", "oracle")}
             item = items[row["item"]]

@@ -346,10 +346,10 @@ def training_rows(events: Sequence[Event], days: DateRange, config: EtlConfig) -
     """(request_id, item_id) -> labels, weight, position, history (item, action, seconds), cross as of D-1-lag."""
     lag = config.interactions.lag_days
     seen_by_day = {ds: interactions(events, as_of(ds, lag), config) for ds in days}
-    oldest = (date.fromisoformat(days.start) - timedelta(days=config.export.history_days)).isoformat()
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for request_id, start in begun(events, days).items():
         own = counted(events, request_id, start["ds"], config)
+        oldest = (date.fromisoformat(start["ds"]) - timedelta(days=config.export.history_days)).isoformat()
         history = [
             event for event in sorted(events, key=lambda event: (event["ts"], event["event_id"]))
             if event["user_id"] == start["user_id"] and event["action"] != "impression"

@@ -65,6 +65,7 @@ def manifest(world: World, shards: tuple[Shard, ...], positives: np.ndarray, has
         end_ds="2026-01-03",
         lag_days=0,
         history_length=20,
+        history_days=90,
         heads=(Head("engagement", ("click", "purchase"), 20.0), Head("purchase", ("purchase",), 5.0)),
         actions=ACTIONS,
         segments={"country": ("", "DE", "FR"), "gender": ("", "f", "m")},

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -134,6 +136,25 @@ def test_entries_after_history_end_are_never_visible():
         assert (one == other).all()
     assert last(7)[0].tolist() == [[4, 3, 0], [2, 1, 0], [0, 0, 0]]
     assert last(7)[2].tolist() == [[60, 70, 0], [80, 90, 0], [0, 0, 0]]
+
+
+def test_a_row_sees_whole_days_back_from_its_own_and_nothing_older():
+    day, ts = 86_400, np.array([9 * 86_400 - 1, 10 * 86_400 - 1, 10 * 86_400])
+    entries = np.array([6 * day - 1, 6 * day, 7 * day - 1, 7 * day, 8 * day])
+    number = np.arange(5, dtype=np.int32)
+    histories = Histories(np.array([0, 5]), number, number.astype(np.int8), entries)
+
+    def seen(days: int | None) -> list[list[int]]:
+        found = dataclasses.replace(histories, days=days).last(np.zeros(3, np.int32), np.full(3, 5), ts, 6)
+        assert not found.age_seconds[~found.valid].any()
+        return [row[valid].tolist() for row, valid in zip(found.items, found.valid, strict=True)]
+
+    assert seen(2) == [[4, 3, 2, 1], [4, 3], [4]]
+    assert seen(None) == [[4, 3, 2, 1, 0]] * 3
+
+
+def test_an_export_says_how_far_back_its_histories_reach(export: Export):
+    assert export.histories.days == export.manifest.history_days == 90
 
 
 def test_a_user_base_without_any_history_is_all_padding():

@@ -13,6 +13,7 @@ MANIFEST = Manifest(
     end_ds="2024-03-01",
     lag_days=1,
     history_length=5,
+    history_days=90,
     heads=(Head("engagement", ("click", "save"), 20.0), Head("save", ("save",), 1.0, ("click",))),
     actions=("impression", "click", "save"),
     segments={"country": ("", "DE"), "gender": ("",)},
@@ -69,11 +70,11 @@ def test_a_directory_without_a_manifest_is_no_export_and_says_how_to_make_one(tm
 
 def test_another_format_asks_for_a_new_export(tmp_path):
     dataclasses.replace(MANIFEST, format_version=99).write(tmp_path)
-    with pytest.raises(ManifestError, match="format 99, this program reads 3"):
+    with pytest.raises(ManifestError, match="format 99, this program reads 4"):
         read_manifest(tmp_path)
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[]", '{"format_version": 3}'])
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"format_version": 4}'])
 def test_a_damaged_manifest_is_named(tmp_path, damage):
     (tmp_path / FILE).write_text(damage)
     with pytest.raises(ManifestError, match="damaged"):
