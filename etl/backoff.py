@@ -20,7 +20,7 @@ from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.kernels.rates import Priors
 from etl.lake import Lake
-from etl.priors import priors
+from etl.priors import daily_moments, priors
 from etl.query_windows import AS_OF, query_windows
 
 RATES = "rates"
@@ -49,7 +49,8 @@ class Backoff:
 def backoff_of(lake: Lake, days: DateRange, config: EtlConfig) -> Backoff:
     """For the as-of days ``days``."""
     reach = days.widen(before=config.interactions.longest_days - 1)
-    found = priors(lake.read(c.INTERACTIONS_DAILY, reach), days, config.events.actions, config.interactions)
+    actions = config.events.actions
+    found = priors(daily_moments(lake, reach, actions), days, actions, config.interactions)
     return Backoff(lake.read(c.INTERACTIONS, days), lake.read(c.QUERIES_DAILY, reach), found, config)
 
 

@@ -19,7 +19,7 @@ def _events(config: EtlConfig) -> object:
 
 
 def _daily(config: EtlConfig) -> object:
-    return [2, sorted(config.events.actions), sorted(config.events.segments), "coec" in config.interactions.families]
+    return [3, sorted(config.events.actions), sorted(config.events.segments), "coec" in config.interactions.families]
 
 
 def _tiles(config: EtlConfig) -> object:

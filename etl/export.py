@@ -30,9 +30,10 @@ from etl.quality.statistics import summarize
 from etl.query_history import LIST
 from etl.query_items import can_rank
 from etl.sources.errors import InputError
+from etl.tiles import table_of
 from etl.training_frames import ExportFrames, training_frames
 
-_SOURCES = (c.EVENTS, c.INTERACTIONS, c.INTERACTIONS_DAILY, c.QUERIES_DAILY, c.QUERY_ITEMS, c.ITEMS)
+_SOURCES = (c.EVENTS, c.INTERACTIONS, table_of(1), c.QUERIES_DAILY, c.QUERY_ITEMS, c.ITEMS)
 
 # Readers load whole shards; a day above this is cut by a hash of its requests.
 _ROWS_PER_SHARD = 2_000_000

@@ -18,11 +18,11 @@ from etl.definitions import definition_hash
 from etl.exchange import Tasks
 from etl.kernels.blobs import BUCKET, PART, TABLE
 from etl.lake import Lake
-from etl.partials import daily_tables, interactions_daily, queries_daily
+from etl.partials import daily_tables, interactions_daily, queries_daily, tiles_of_days
 from etl.parts import BUCKETS, looked_up, tables_of_parts
 from etl.plan import DERIVED, FRESH, TILES, History, Step, plan, read_history, require_written
 from etl.positions import position_priors
-from etl.priors import priors
+from etl.priors import daily_moments, priors
 from etl.quality.gate import gate
 from etl.quality.interactions import profile_of_tables
 from etl.quality.profiles import rows_of_profile
@@ -180,7 +180,7 @@ def _partials(lake: Lake, config: EtlConfig, job: Job, keep: Cached) -> list[lis
         buckets = day_buckets(events, days, lake.tasks)
         positions = position_priors(events, actions) if "coec" in config.interactions.families else None
         tables = keep(daily_tables(events, actions, segments, buckets, lake.tasks, positions))
-        of_day = tables.select(*buckets.columns(), TABLE)
+        of_day = tiles_of_days(tables, actions, buckets)
         # The working copy first: whoever sees the newer partial finds it.
         pairs.append(Output(table_of(1), of_day, days, c.PAIR_KEY, placed=True))
         daily = interactions_daily(tables, actions, expected=positions is not None)
@@ -240,7 +240,8 @@ def _window_tables(lake: Lake, config: EtlConfig, days: DateRange, keep: Cached)
     parts = covers(days, settings.edges_days)
     reach, before = days.widen(before=settings.longest_days - 1), None
     if {"rate", "coec"} & set(settings.families):
-        before = priors(lake.read(c.INTERACTIONS_DAILY, reach), days, config.events.actions, settings)
+        actions = config.events.actions
+        before = priors(daily_moments(lake, reach, actions), days, actions, settings)
     size = size_of(lake.read(c.QUERIES_DAILY, reach), days, config, lake.tasks)
     spread = Tasks.of(lake.tasks, size.events)
     return windowed(tables_of_parts(lake, parts), parts, days, before, config, spread, size.heavy, keep)

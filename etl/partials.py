@@ -4,7 +4,7 @@ Every event counts once under (all, '') and once under each segment that it carr
 day's events only, so any day can be rebuilt alone.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,10 +15,10 @@ from pyspark.sql import functions as F
 from etl.contract import columns as c
 from etl.contract.dates import DateRange, day_number
 from etl.exchange import Tasks, gathered, rows_of, scattered
-from etl.kernels.blobs import BUCKET, NO_SLICES, Slices, hashed
+from etl.kernels.blobs import BUCKET, DDL, NO_SLICES, TABLE, Slices, from_value, hashed
 from etl.kernels.codes import Ints, codes_of
-from etl.kernels.daily import USER, PositionPriors, acted, daily_of, segment_column
-from etl.parts import BUCKETS
+from etl.kernels.daily import USER, PositionPriors, acted, daily_of, moments_of, segment_column
+from etl.parts import BUCKETS, MOMENTS
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,22 @@ def daily_tables(
         return [(0, daily_of(table, actions, segments, positions))]
 
     return gathered(scattered(plain, buckets.place), count, Tasks(tasks, len(buckets)))
+
+
+def tiles_of_days(tables: DataFrame, actions: Sequence[str], buckets: DayBuckets) -> DataFrame:
+    """(ds, bucket, buckets, table, moments): the tables of ``daily_tables`` as the lake keeps them.
+
+    A pair lies in one table only, so that the moments of a day's tables add up to the day's.
+    """
+    names = sorted(actions)
+
+    def add(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            found = [moments_of(from_value(value), names).ravel() for value in batch[TABLE]]
+            yield batch.append_column(MOMENTS, pa.array(found, pa.list_(pa.int64())))
+
+    summed = tables.mapInArrow(add, f"{DDL}, {MOMENTS} array<bigint>")
+    return summed.select(*buckets.columns(), TABLE, MOMENTS)
 
 
 def interactions_daily(tables: DataFrame, actions: Sequence[str], expected: bool = False) -> DataFrame:

@@ -19,6 +19,8 @@ from etl.tiles import table_of
 
 #: Of a stored tile: into how many buckets it was cut.
 BUCKETS = "buckets"
+#: Of a table of a day: for each action, by name, the sum of n and of n (n - 1) over its pairs (see etl.priors).
+MOMENTS = "moments"
 
 
 def tables_of_parts(lake: Lake, parts: Sequence[DateRange]) -> DataFrame:

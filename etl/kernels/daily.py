@@ -93,6 +93,13 @@ def _expected(
     return figures
 
 
+def moments_of(pairs: pa.Table, actions: Sequence[str]) -> Ints:
+    """(A, 2): of each action the sum of n and of n (n - 1) over rows of ``interactions_daily``, each pair once."""
+    counts = pairs.filter(pc.equal(pairs["segment_name"], c.ALL_SEGMENT)).select([c.count(name) for name in actions])
+    numbers = [column.to_numpy() for column in counts.columns]
+    return np.array([[n.sum(), (n * (n - 1)).sum()] for n in numbers], dtype=np.int64).reshape(-1, 2)
+
+
 def _by_segment(events: pa.Table, segments: Sequence[str]) -> _Seen:
     event, segment = [np.arange(events.num_rows)], [np.zeros(events.num_rows, dtype=np.int64)]
     names, values = [c.ALL_SEGMENT], [c.ALL_VALUE]

@@ -9,7 +9,7 @@ from etl.tiles import TILE_DAYS, table_of
 #: Read as the newest snapshot that a day may see.
 SNAPSHOTS = (c.ITEMS, c.QUERIES, c.ITEM_VECTORS)
 
-_PARTIALS = (c.INTERACTIONS_DAILY, c.QUERIES_DAILY)
+_PARTIALS = (c.INTERACTIONS_DAILY, c.QUERIES_DAILY, table_of(1))
 _FIRST = "0001-01-01"
 
 
@@ -19,7 +19,7 @@ def days_behind(made: str, source: str, days: DateRange, config: EtlConfig) -> D
     Of snapshots it is the newest one in these days that counts; of a pair that is not known, everything so far.
     """
     settings = config.interactions
-    if made in (source, c.ITEM_VECTORS, *_PARTIALS, table_of(1)):
+    if made in (source, c.ITEM_VECTORS, *_PARTIALS):
         return days
     if made in TILES:
         return days.widen(after=TILE_DAYS[1 + TILES.index(made)] - 1)

@@ -316,6 +316,19 @@ def decayed(events: Iterable[Event], ds: str, half_life: int, config: EtlConfig)
     return defaultdict(float, {key: math.fsum(values) for key, values in terms.items()})
 
 
+def moments(daily: Iterable[Any], actions: Sequence[str]) -> dict[str, list[list[int]]]:
+    """ds -> [sum of n, sum of n (n - 1)] of each action, over the pairs of rows of ``interactions_daily``."""
+    sums: dict[str, list[list[int]]] = {}
+    for row in daily:
+        if row["segment_name"] == "all":
+            of_day = sums.setdefault(row["ds"], [[0, 0] for _ in actions])
+            for total, action in zip(of_day, actions, strict=True):
+                n = row[f"{action}_cnt"]
+                total[0] += n
+                total[1] += n * (n - 1)
+    return sums
+
+
 def supported(rows: dict[PairKey, dict[str, float]], config: EtlConfig) -> dict[PairKey, dict[str, float]]:
     """Enough users in the longest window; of those, each query's best items by decayed engagement, ties by item_id."""
     settings = config.interactions

@@ -22,6 +22,7 @@ from etl.errors import GateError, MissingDataError
 from etl.export import export_training_data, split_days
 from etl.ingest import ingest_events
 from etl.interactions import build_interactions
+from etl.tiles import table_of
 from tests.etl import reference
 from tests.etl.exports import features, opened
 from tests.etl.logs import DAYS, EMPTY_DAY, EXPORT_DAYS, ITEMS, QUERIES, SNAPSHOTS, raw_log, sample_log, small_config
@@ -134,7 +135,7 @@ def test_the_manifest_says_what_is_there(built, rows):
     assert manifest.segments == {"country": ("", "DE", "US"), "gender": ("", "female", "male")}
     assert manifest.sources == {table: lake.version(table) for table in manifest.sources}
     assert manifest.sources.keys() == {
-        c.EVENTS, c.INTERACTIONS, c.INTERACTIONS_DAILY, c.QUERIES_DAILY, c.QUERY_ITEMS, c.ITEMS,
+        c.EVENTS, c.INTERACTIONS, table_of(1), c.QUERIES_DAILY, c.QUERY_ITEMS, c.ITEMS,
     }  # fmt: skip
     for ds, day in manifest.coverage_by_ds.items():
         own = [row["cross"]["all__has_history"] for row in rows.values() if row["ds"] == ds]

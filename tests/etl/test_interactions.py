@@ -63,7 +63,9 @@ def windowed_days(daily, days, config):
     parts = covers(days, config.interactions.windows_days)
     tables = tables_of_days(daily, parts)
     rated = "rate" in config.interactions.families
-    before = priors(daily, days, config.events.actions, config.interactions) if rated else None
+    actions = config.events.actions
+    sums = {ds: np.array(of_day) for ds, of_day in reference.moments(daily.collect(), actions).items()}
+    before = priors(sums, days, actions, config.interactions) if rated else None
     return plain_rows(windowed(tables, parts, days, before, config, Tasks(2, 4)), config)
 
 

@@ -8,7 +8,7 @@ from etl.contract.dates import DateRange
 from etl.exchange import Tasks, rows_of
 from etl.kernels.blobs import NO_SLICES
 from etl.partials import DayBuckets
-from etl.priors import priors
+from etl.priors import daily_moments, priors
 from etl.skew import day_buckets, size_of, tile_buckets
 from etl.tiles import covers
 from etl.windows import plain_rows, tiles, windowed
@@ -29,7 +29,9 @@ def test_windows_with_heavy_queries_are_those_of_the_reference(built, top, famil
     daily = lake.read(c.INTERACTIONS_DAILY, reach)
     heavy = size_of(lake.read(c.QUERIES_DAILY, reach), ASKED, config, tasks=3, least=1).heavy
     assert heavy is not None
-    before = priors(daily, ASKED, config.events.actions, config.interactions)
+    before = priors(
+        daily_moments(lake, reach, config.events.actions), ASKED, config.events.actions, config.interactions
+    )
     days, tasks = tables_of_days(daily, parts), Tasks(2, 6)
     rows = plain_rows(windowed(days, parts, ASKED, before, config, tasks, heavy), config)
     assert contents(rows) == contents(plain_rows(windowed(days, parts, ASKED, before, config, tasks), config))

@@ -2,7 +2,8 @@
 
 import pyarrow as pa
 
-from etl.kernels.daily import NO_POSITION, daily_of
+from etl.kernels.blobs import from_value, uncut
+from etl.kernels.daily import NO_POSITION, daily_of, moments_of
 
 ACTIONS = ("impression", "click")
 
@@ -52,3 +53,16 @@ def test_impressions_expect_what_their_positions_let_expect():
     })  # fmt: skip
     found = daily_of(table, ACTIONS, (), positions).to_pylist()
     assert {row["item_id"]: row["click_expected"] for row in found} == {"i": 400_000, "j": 50_000}
+
+
+def test_moments_count_each_pair_once_and_add_up_over_the_values_of_a_table(monkeypatch):
+    monkeypatch.setattr("etl.kernels.blobs._TABLE_ROWS", 2)
+    counts = [("all", 4, 1), ("country", 3, 1), ("all", 1, 0), ("gender", 1, 0), ("all", 3, 3)]
+    columns = zip(*counts, strict=True)
+    table = pa.table(dict(zip(("segment_name", "impression_cnt", "click_cnt"), columns, strict=True)))
+    whole = [[8, 12 + 0 + 6], [4, 6]]
+    assert moments_of(table, ACTIONS).tolist() == whole
+    values = [from_value(batch["table"][0]) for batch in uncut(table, 0)]
+    assert len(values) == 3
+    assert sum(moments_of(value, ACTIONS) for value in values).tolist() == whole
+    assert moments_of(table.slice(0, 0), ACTIONS[::-1]).tolist() == [[0, 0], [0, 0]]
