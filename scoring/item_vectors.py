@@ -53,7 +53,7 @@ def embed_catalogue(lake: Lake, config: PrerankConfig, ds: str, model_dir: Path)
     already is made again. Raises MissingDataError without a catalogue.
     """
     loaded = load(model_dir)
-    matrix, embedded = current_matrix(lake, config, ds, model_dir, loaded)
+    matrix, embedded = current_matrix(lake, config, ds, model_dir, loaded, in_table=True)
     made = matrix.manifest
     folder = matrix_folder(config, made.model_version, made.as_of)
     return EmbedReport(
@@ -62,16 +62,21 @@ def embed_catalogue(lake: Lake, config: PrerankConfig, ds: str, model_dir: Path)
 
 
 def current_matrix(
-    lake: Lake, config: PrerankConfig, ds: str, model_dir: Path, loaded: LoadedModel
+    lake: Lake, config: PrerankConfig, ds: str, model_dir: Path, loaded: LoadedModel, in_table: bool = False
 ) -> tuple[ItemMatrix, int]:
-    """The matrix that ``ds`` is scored with, made if it is not there; and how many items were embedded for it."""
+    """The matrix that ``ds`` is scored with, made if it is not there; and how many items were embedded for it.
+
+    A matrix serves without the table that it came from, which may be another lake's: ``in_table`` asks for that of
+    ``lake`` too.
+    """
     as_of = catalogue_day(lake, day_seen(config, ds))
     version = loaded.card.version
     folder = matrix_folder(config, version, as_of)
     described = hashed_catalogue(lake, as_of, loaded.card.spec)
     wanted = snapshot_digest(described)
     made = read_manifest(folder)
-    if made is not None and _is_current(made, version, wanted, config):
+    held = made is not None and (not in_table or _held_rows(lake, as_of, version) == made.rows)
+    if made is not None and held and _is_current(made, version, wanted, config):
         return open_matrix(folder), 0
     embedded = _embed(lake, config, as_of, model_dir, loaded, described, wanted)
     return _write_matrix(held_vectors(lake, as_of, version), config, folder, version, as_of, wanted), embedded
@@ -97,6 +102,10 @@ def snapshot_digest(items: DataFrame) -> str:
 def held_vectors(lake: Lake, as_of: str, version: str) -> DataFrame:
     """The rows of ``item_vectors`` of one snapshot and one model version."""
     return lake.read(c.ITEM_VECTORS, DateRange(as_of, as_of)).where(F.col("model_version") == version)
+
+
+def _held_rows(lake: Lake, as_of: str, version: str) -> int:
+    return held_vectors(lake, as_of, version).count() if lake.exists(c.ITEM_VECTORS) else 0
 
 
 def _embed(

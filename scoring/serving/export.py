@@ -2,13 +2,17 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.parquet as pq
 
+from etl.arrow_files import arrow_type
 from etl.backoff import Backoff, backoff_of
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
@@ -21,10 +25,11 @@ from models.fusion import LinearFusionRanker
 from models.model_dir import LoadedModel, load
 from scoring.config import PrerankConfig
 from scoring.folded import CrossPlan
-from scoring.item_vectors import current_matrix, held_vectors
+from scoring.item_matrix import ItemMatrix
+from scoring.item_vectors import current_matrix
 from scoring.seen import catalogue_day, day_seen, require_same_features
 from scoring.serving.contract import fusion_contract, hashing_contract, rates_contract, rates_read
-from scoring.serving.parquet_files import write_sorted
+from scoring.serving.parquet_files import write_batches, write_sorted
 from scoring.serving.programs import write_programs
 from scoring.serving.tables import FOLDED, KEY, UNSEEN, folded_rows, query_rows, raw_columns, raw_rows, word_rows
 
@@ -87,7 +92,7 @@ def export_serving(lake: Lake, config: PrerankConfig, ds: str, model_dir: Path, 
     with published_directory(out, MANIFEST) as aside:
         programs = write_programs(loaded.model, loaded.card.spec, aside)
         backoff, rates = _rates(job)
-        rows = {ITEMS: _write_items(job, ds, snapshot, aside / ITEMS)}
+        rows = {ITEMS: _write_items(job, ds, aside / ITEMS)}
         rows |= _write_interactions(job, [cell["column"] for cell in rates["cells"]] if rates else [], aside)
         rows |= _write_queries(job, backoff, aside)
         files = {name: _described(aside / name, rows.get(name)) for name in sorted((*programs, *rows))}
@@ -122,11 +127,27 @@ def _rates(job: _Job) -> tuple[Backoff | None, dict[str, Any] | None]:
     return backoff, rates_contract(cells, backoff.priors, job.as_of, job.config)
 
 
-def _write_items(job: _Job, ds: str, snapshot: str, path: Path) -> int:
-    current_matrix(job.lake, job.config, ds, job.model_dir, job.loaded)
+def _write_items(job: _Job, ds: str, path: Path) -> int:
+    """From the matrix, which batch scoring reads too: its items are in the order of their ids."""
+    matrix, _ = current_matrix(job.lake, job.config, ds, job.model_dir, job.loaded)
     kinds = {"item_id": "string", "vector": "list<float32>", "buckets": "list<int32>"}
-    vectors = held_vectors(job.lake, snapshot, job.loaded.card.version).select(*kinds)
-    return write_sorted(vectors, ["item_id"], kinds, path, GROUP_ROWS)
+    schema = pa.schema([(name, arrow_type(kind)) for name, kind in kinds.items()])
+    return write_batches(_item_batches(matrix, schema), schema, path, GROUP_ROWS)
+
+
+def _item_batches(matrix: ItemMatrix, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    for start, shard in zip(matrix.starts, matrix.shards, strict=False):
+        for low in range(0, len(shard), GROUP_ROWS):
+            vectors = shard[low : low + GROUP_ROWS]
+            rows = slice(start + low, start + low + len(vectors))
+            columns = [matrix.ids[rows], _lists(vectors), _lists(matrix.buckets[rows])]
+            yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _lists(rows: npt.NDArray[Any]) -> pa.ListArray:
+    """(n, width) as n lists."""
+    offsets = np.arange(len(rows) + 1, dtype=np.int32) * rows.shape[1]
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(rows.ravel()))
 
 
 def _write_interactions(job: _Job, rates: list[str], folder: Path) -> dict[str, int]:

@@ -22,12 +22,18 @@ def write_sorted(frame: DataFrame, keys: Sequence[str], kinds: Mapping[str, str]
     scratch = path.with_suffix(".parts")
     frame.select(*kinds).orderBy(*keys).write.parquet(scratch.absolute().as_uri())
     schema = pa.schema([(name, arrow_type(kind)) for name, kind in kinds.items()])
+    rows = write_batches(_batches(sorted(scratch.glob("part-*.parquet")), schema), schema, path, group_rows)
+    shutil.rmtree(scratch)
+    return rows
+
+
+def write_batches(batches: Iterable[pa.RecordBatch], schema: pa.Schema, path: Path, group_rows: int) -> int:
+    """Write batches of ``schema`` in the order that they come in; returns the rows."""
     rows = 0
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for group in _groups(_batches(sorted(scratch.glob("part-*.parquet")), schema), group_rows):
+        for group in _groups(batches, group_rows):
             writer.write_table(group, row_group_size=group_rows)
             rows += len(group)
-    shutil.rmtree(scratch)
     return rows
 
 

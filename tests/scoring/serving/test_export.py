@@ -1,5 +1,6 @@
 """A serving folder, loaded without Spark, ranks and sees what the batch job does."""
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -15,15 +16,18 @@ import torch
 from pyspark.sql import functions as F
 
 from etl.backoff import backoff_of
+from etl.config import LakeConfig
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.contract.errors import UsageError
 from etl.cross import cross_names, with_cross
+from etl.lake import Lake
 from etl.query_windows import AS_OF as SEEN_DAY
 from models.contract import ItemFeatures, QueryFeatures
 from models.features import FeatureSpec
 from scoring.embed import item_features
 from scoring.explain_rows import pair_of, request_of
+from scoring.item_vectors import embed_catalogue
 from scoring.score import score_candidates
 from scoring.seen import described_catalogue
 from scoring.serving.export import export_serving
@@ -167,6 +171,22 @@ def test_files_are_sorted_and_the_manifest_describes_them(served: Served, folder
         rows = list(zip(*(table[column].to_pylist() for column in columns), strict=True))
         assert rows == sorted(rows)
         assert len(set(rows)) == len(rows)
+
+
+def test_lakes_that_share_vectors_serve_all_items_and_embed_into_tables_of_their_own(
+    served: Served, folder_of: Callable[[str], Path], tmp_path: Path
+):
+    first, model = folder_of("two_tower"), served.model_dir("two_tower")
+    root, unheld = tmp_path / "lake", shutil.ignore_patterns(c.ITEM_VECTORS)
+    shutil.copytree(served.config.lake.root, root, ignore=unheld)
+    config = dataclasses.replace(served.config, lake=LakeConfig(root=str(root)))
+    lake = Lake(served.spark, str(root))
+    report = export_serving(lake, config, DS, model, tmp_path / "out")
+    assert report.rows["items.parquet"] == 5
+    assert (tmp_path / "out" / "items.parquet").read_bytes() == (first / "items.parquet").read_bytes()
+    assert not lake.exists(c.ITEM_VECTORS)
+    assert [embed_catalogue(lake, config, DS, model).embedded for _ in range(2)] == [5, 0]
+    assert lake.read(c.ITEM_VECTORS, DateRange(CATALOGUE, CATALOGUE)).count() == 5
 
 
 def test_a_model_that_reads_no_interactions_is_served_without_them(folder_of: Callable[[str], Path]):
