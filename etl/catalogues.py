@@ -27,10 +27,11 @@ def catalogue(raw: DataFrame, table: str, config: EtlConfig, days: DateRange, wh
     shaped = _candidates(raw, config) if table == c.CANDIDATES else _described(raw, table, config, where)
     key = GRAIN[table]
     present = shaped.where(F.trim(key[0]) != "")
-    # min_by over the row's text makes the choice among repeats independent of their order.
-    whole = F.struct(*(name for name in shaped.columns))
-    kept = present.groupBy("ds", *key).agg(F.min_by(whole, F.to_json(whole)).alias("row"))
-    return kept.select("row.*")
+    # The least row makes the choice among repeats independent of their order. Maps have none, their entries do.
+    maps = [field.name for field in shaped.schema.fields if field.dataType.typeName() == "map"]
+    whole = F.struct(*(F.map_entries(name).alias(name) if name in maps else name for name in shaped.columns))
+    kept = present.groupBy("ds", *key).agg(F.min(whole).alias("row")).select("row.*")
+    return kept.withColumns({name: F.map_from_entries(name) for name in maps})
 
 
 def snapshot_days(days_held: Sequence[str], until: str) -> str | None:
@@ -96,6 +97,8 @@ def _parsed(name: str, kind: str, is_array: bool) -> Column:
     if kind == "string":
         text = column.cast("string")
         return F.when(F.trim(text) != "", text)
-    if kind.startswith("array") and not is_array:
-        return F.from_json(column.cast("string"), kind)
-    return column.cast(kind) if kind.startswith("array") else column.try_cast(kind)
+    # Adding 0 makes 0 of -0: the two have no order, so that neither would be the least.
+    if kind.startswith("array"):
+        vector = column.cast(kind) if is_array else F.from_json(column.cast("string"), kind)
+        return F.transform(vector, lambda number: number + F.lit(0).cast("float"))
+    return column.try_cast(kind) + F.lit(0.0)

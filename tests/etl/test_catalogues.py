@@ -43,6 +43,23 @@ def test_of_repeated_items_the_same_one_stays_in_any_order(spark):
 
 
 @pytest.mark.spark
+def test_repeats_that_differ_in_a_map_a_list_or_the_sign_of_zero_alone_have_one_winner(spark):
+    item = sample_items("2024-02-28")[0]
+    changes = ({"price": "-0"}, {"price": "0"}, {"price": None}, {"vector": [-0.0, 1.0]}, {"vector": [0.0, 1.0]}, {})
+    asked = [("r", "q", "u", items, "US", None) for items in (["b"], ["a", "b"], None, ["a"])]
+    schema = "request_id string, query string, user_id string, items array<string>, country string, gender string"
+    found = []
+    for step in (1, -1):
+        items = items_frame(spark, [item | change for change in changes][::step])
+        sets = spark.createDataFrame(asked[::step], schema)
+        frames = [(items, c.ITEMS), (sets, c.CANDIDATES)]
+        found.append([catalogue(raw, table, small_config(), DAYS, "here").collect() for raw, table in frames])
+    assert str(found[0]) == str(found[1])
+    assert [len(rows) for rows in found[0]] == [1, 1]
+    assert "-0.0" not in str(found)
+
+
+@pytest.mark.spark
 def test_a_ds_column_says_which_day_a_row_is_of(spark):
     frame = spark.createDataFrame(
         [("q", "2024-02-27"), ("q", "2024-02-28"), ("Q ", "2024-02-29"), ("p", "2024-03-01")], "query string, ds string"
