@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 from etl.arrow_files import open_arrow
 from etl.config import EtlConfig
 from etl.contract.manifest import HISTORIES_FILE, QUERY_ITEMS_FILE, SPLITS, Manifest
+from etl.kernels.codes import Ints
 from etl.quality.gate import gate
 from etl.quality.profiles import Profile
 from etl.quality.suites import EXPORT
@@ -69,14 +71,20 @@ def _shard_figures(table: pa.Table, histories: pa.LargeListArray, manifest: Mani
     labels = pc.list_flatten(table["labels"]).to_numpy()
     cross = pc.list_flatten(table["cross"])
     widths = len(table) * len(manifest.cross) - len(cross)
-    pairs = np.stack([table["request"].to_numpy(), table["item"].to_numpy().astype(np.int64)])
     return {
         "rows": len(table),
-        "repeated_rows": len(table) - np.unique(pairs, axis=1).shape[1],
+        "repeated_rows": _repeated(table["request"].to_numpy(), table["item"].to_numpy()),
         "bad_labels": int(np.count_nonzero((labels != 0) & (labels != 1))),
         "bad_cross": abs(widths) + cross.null_count + int(np.count_nonzero(~np.isfinite(cross.to_numpy()))),
         "future_history": _rows_that_see_the_future(table, histories),
     }
+
+
+def _repeated(request: Ints, item: npt.NDArray[np.int32]) -> int:
+    """Rows (n,) whose request has their item already."""
+    order = np.lexsort((item, request))
+    request, item = request[order], item[order]
+    return int(np.count_nonzero((request[1:] == request[:-1]) & (item[1:] == item[:-1])))
 
 
 def _rows_that_see_the_future(table: pa.Table, histories: pa.LargeListArray) -> int:

@@ -2,6 +2,7 @@
 
 import shutil
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from etl.arrow_files import open_arrow
 from etl.contract.manifest import HISTORIES, HISTORIES_FILE, QUERY_ITEMS, QUERY_ITEMS_FILE, SPLITS, read_manifest
 from etl.errors import GateError
-from etl.quality.export import check_export, export_profile
+from etl.quality.export import _repeated, check_export, export_profile
 from tests.models.export_fixture import write_arrow_table
 
 pytestmark = pytest.mark.spark
@@ -71,6 +72,12 @@ def test_a_row_that_breaks_a_promise_shows_in_its_figure(copy, figure, change):
     found = damaged(copy, change)
     assert set(found) == {figure} or figure == "repeated_rows"
     assert found[figure] >= 1
+
+
+def test_a_row_counts_as_repeated_once_for_each_time_that_it_comes_again():
+    request, item = np.array([5, -3, 5, 5, -3, 7, 5]), np.array([1, 1, 2, 1, 1, 1, 1], dtype=np.int32)
+    assert _repeated(request, item) == 3
+    assert _repeated(request[:0], item[:0]) == 0
 
 
 @pytest.mark.parametrize(("name", "stranger"), [("items", 10_000), ("items", -1), ("actions", 100)])
