@@ -13,7 +13,7 @@ from scoring.config import PrerankConfig
 from scoring.folded import CrossPlan, Rates
 from scoring.item_matrix import MatrixManifest
 from scoring.item_vectors import matrix_folder
-from scoring.request_lists import query_lists, recent_actions
+from scoring.request_lists import best_items, query_lists, recent_actions
 from scoring.seen import day_seen
 
 
@@ -48,7 +48,7 @@ class Day:
         """What the queries of ``requests`` (query_key, ..) have, see ``request_lists.query_lists``."""
         lake = self.lake
         asked = requests.select("query_key").distinct()
-        best = lake.read(c.QUERY_ITEMS, self.as_of) if can_rank(self.config) else None
+        best = best_items(lake.read(c.QUERY_ITEMS, self.as_of), self.spec) if can_rank(self.config) else None
         matrix = (self.folder, self.matrix.stamp)
         return query_lists(asked, lake.read(c.INTERACTIONS, self.as_of), best, self.plan, rates, matrix, lake.tasks)
 
@@ -56,4 +56,4 @@ class Day:
         """What the users of ``requests`` (user_id, ..) did, see ``request_lists.recent_actions``."""
         reach = DateRange(shift_ds(self.ds, -self.config.export.history_days), shift_ds(self.ds, -1))
         events = self.lake.read(c.EVENTS, reach)
-        return recent_actions(events, requests, self.items(), self.spec.actions, self.ds, self.spec.history_length)
+        return recent_actions(events, requests, self.spec, self.ds)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pyarrow as pa
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
@@ -12,6 +13,7 @@ from etl.contract.dates import DateRange, shift_ds
 from etl.contract.manifest import QUERY_ITEMS_LENGTH
 from etl.cross import cross_names, needs_backoff, with_cross
 from etl.errors import MissingDataError
+from etl.item_versions import VERSION, described_items
 from etl.lake import Lake
 from etl.plan import require_current
 from etl.query_items import can_rank
@@ -23,7 +25,7 @@ from scoring.config import PrerankConfig
 from scoring.embed import item_features
 from scoring.errors import UnknownItemError, UnknownRequestError
 from scoring.request_lists import recent_actions
-from scoring.seen import catalogue_day, day_seen, described_catalogue
+from scoring.seen import catalogue_day, day_seen
 
 _HASH = "hash"
 
@@ -59,25 +61,22 @@ def pair_of(lake: Lake, config: PrerankConfig, ds: str, loaded: LoadedModel, req
     """
     as_of, spec = day_seen(config, ds), loaded.card.spec
     snapshot = catalogue_day(lake, as_of)
+    catalogue = lake.read(c.ITEMS, DateRange(snapshot, snapshot))
+    if catalogue.where(F.col("item_id") == item_id).isEmpty():
+        raise UnknownItemError(item_id, snapshot, item_id in request["items"], _nearest(catalogue, "item_id", item_id))
     events = lake.read(c.EVENTS, DateRange(shift_ds(ds, -config.export.history_days), shift_ds(ds, -1)))
     events = events.where(F.col("user_id") == request.user_id)
     best = _best_items(lake, config, as_of, request.query_key)
-    catalogue = described_catalogue(lake, snapshot, spec)
     listed = lake.spark.createDataFrame([(item,) for item in (item_id, *best)], "item_id string")
-    acted = events.where(F.col("action") != c.IMPRESSION).select("item_id")
-    touched = F.broadcast(acted.unionByName(listed).distinct())
-    known = catalogue.join(touched, "item_id", "left_semi").withColumn(_HASH, F.xxhash64("item_id"))
-    known = known.orderBy("item_id").toArrow()
+    touched = events.where(F.col("action") != c.IMPRESSION).select("item_id").unionByName(listed)
+    known = _described(catalogue, touched.distinct(), snapshot, spec)
     row_of = {item: row for row, item in enumerate(known["item_id"].to_pylist())}
-    if item_id not in row_of:
-        raise UnknownItemError(item_id, snapshot, item_id in request["items"], _nearest(catalogue, "item_id", item_id))
     features = item_features(known.combine_chunks().to_batches()[0], spec)
     user = lake.spark.createDataFrame([(request.user_id,)], "user_id string")
-    histories = recent_actions(events, user, catalogue.select("item_id"), spec.actions, ds, spec.history_length)
-    latest = next(histories.toLocalIterator(), None)
+    latest = next(recent_actions(events, user, spec, ds).toLocalIterator(), None)
     row_of_hash = {item: row for row, item in enumerate(known[_HASH].to_pylist())}
     history = _history([] if latest is None else latest.history, row_of_hash, spec.history_length)
-    top = [row_of[item] for item in best if item in row_of]
+    top = [row_of[item] for item in best]
     return Pair(
         as_of=as_of,
         catalogue=snapshot,
@@ -85,6 +84,15 @@ def pair_of(lake: Lake, config: PrerankConfig, ds: str, loaded: LoadedModel, req
         items=features.take(features.item_id.new_tensor([row_of[item_id]]).long()),
         cross=_cross(lake, config, as_of, loaded, request, item_id),
     )
+
+
+def _described(catalogue: DataFrame, touched: DataFrame, snapshot: str, spec: FeatureSpec) -> pa.Table:
+    """Each item of ``touched`` (item_id), as an export describes it, with its hash; by its id alone if the
+    ``catalogue`` does not hold it."""
+    held = catalogue.join(F.broadcast(touched), "item_id", "left_semi")
+    references = touched.withColumn(VERSION, F.lit(snapshot))
+    known = described_items(references, held, spec.categories, spec.numerics, spec.dense)
+    return known.withColumn(_HASH, F.xxhash64("item_id")).orderBy("item_id").toArrow()
 
 
 def _best_items(lake: Lake, config: PrerankConfig, as_of: str, query_key: str) -> list[str]:

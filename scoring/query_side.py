@@ -15,19 +15,23 @@ from models.fusion import LinearFusionRanker
 from scoring.item_matrix import ItemMatrix
 
 Int64 = npt.NDArray[np.int64]
+Rows = npt.NDArray[np.int32]
 #: What vector units and matrix kernels take at once divides it.
 _ROWS = 64
 
 
 def query_features(batch: pa.RecordBatch, spec: FeatureSpec, matrix: ItemMatrix) -> QueryFeatures:
-    """Of R requests: query_key, segment_values, and lists by xxhash64 of item ids, ``history_items`` latest first with
-    ``history_actions`` and ``history_ages``, ``best`` best first. Items that the matrix does not hold are left out."""
+    """Of R requests: query_key, segment_values, and lists of items, ``history`` latest first with ``history_actions``
+    and ``history_ages``, ``best`` best first; each as ``<list>_items``, xxhash64 of ids, and ``<list>_ids``, buckets.
+
+    An item that the matrix does not hold is known by its id's bucket alone, as in training.
+    """
     keys: list[str] = batch["query_key"].to_pylist()
     known = [{value: index for index, value in enumerate(values)} for values in spec.segments.values()]
     values = batch["segment_values"].to_pylist()
     segments = np.array([[table.get(v or "", 0) for table, v in zip(known, row, strict=True)] for row in values])
     history = _history(batch, spec.history_length, matrix)
-    best = _lists(batch["best"], QUERY_ITEMS_LENGTH, matrix)[0]
+    best = _lists(batch, "best", QUERY_ITEMS_LENGTH, matrix)[0]
     rows, table = _used(history.items, best, matrix)
     return spec.query_features(
         text=spec.query_text(keys, keys),
@@ -54,7 +58,7 @@ def encode_queries(model: Ranker, queries: QueryFeatures, size: int) -> Tensor:
 
 
 def _history(batch: pa.RecordBatch, length: int, matrix: ItemMatrix) -> HistoryRows:
-    rows, at, taken = _lists(batch["history_items"], length, matrix)
+    rows, at, taken = _lists(batch, "history", length, matrix)
     shape = rows.shape
     actions, ages = np.zeros(shape, np.int8), np.zeros(shape, np.int64)
     actions[at] = _flat(batch["history_actions"])[0][taken]
@@ -63,19 +67,19 @@ def _history(batch: pa.RecordBatch, length: int, matrix: ItemMatrix) -> HistoryR
     return HistoryRows(np.where(valid, rows, 0), actions, ages, valid)
 
 
-def _lists(column: pa.ListArray, length: int, matrix: ItemMatrix) -> tuple[npt.NDArray[np.int32], Any, Int64]:
-    """Rows (R, length) of hashed items, -1 for none; where they stand in it; which of the flat values they are."""
-    hashes, lengths = _flat(column)
+def _lists(batch: pa.RecordBatch, name: str, length: int, matrix: ItemMatrix) -> tuple[Rows, Any, Int64]:
+    """Rows (R, length) of listed items, -1 for none; where they stand in it; which of the flat values they are.
+
+    A row past the matrix is that of an item which it does not hold, see ``_buckets``.
+    """
+    (hashes, lengths), (ids, _) = (_flat(batch[f"{name}_{part}"]) for part in ("items", "ids"))
     found = matrix.rows_of_hashes(hashes.astype(np.int64, copy=False))
     request = np.repeat(np.arange(len(lengths)), lengths)
-    known = found >= 0
-    before: Int64 = np.cumsum(known) - known  # known items before each, of all requests
-    first = (np.cumsum(lengths) - lengths)[request]
-    place: Int64 = before - before[first] if len(before) else before
-    taken = np.flatnonzero(known & (place < length))
+    place: Int64 = np.arange(len(request)) - (np.cumsum(lengths) - lengths)[request]
+    taken = np.flatnonzero(place < length)
     rows = np.full((len(lengths), length), -1, dtype=np.int32)
     at = (request[taken], place[taken])
-    rows[at] = found[taken]
+    rows[at] = np.where(found >= 0, found, len(matrix) + ids.astype(np.int32, copy=False))[taken]
     return rows, at, taken
 
 
@@ -85,9 +89,7 @@ def _flat(column: pa.ListArray) -> tuple[npt.NDArray[Any], Int64]:
     return column.values.to_numpy(zero_copy_only=False)[offsets[0] : offsets[-1]], np.diff(offsets)
 
 
-def _used(
-    history: npt.NDArray[np.int32], best: npt.NDArray[np.int32], matrix: ItemMatrix
-) -> tuple[list[npt.NDArray[np.int32]], ItemFeatures]:
+def _used(history: Rows, best: Rows, matrix: ItemMatrix) -> tuple[list[Rows], ItemFeatures]:
     """The same rows numbered anew, in a table of only those items that any request lists."""
     flat = np.concatenate([history.ravel(), np.maximum(best, 0).ravel()])
     used, numbers = np.unique(flat, return_inverse=True)
@@ -95,7 +97,16 @@ def _used(
     parts = [
         part.astype(np.int32) for part in (numbers[:cut].reshape(history.shape), numbers[cut:].reshape(best.shape))
     ]
-    return parts, item_table(matrix.buckets[used])
+    return parts, item_table(_buckets(used, matrix))
+
+
+def _buckets(rows: Rows, matrix: ItemMatrix) -> npt.NDArray[np.int32]:
+    """(n, 1+K) of rows, those of the matrix and behind them one for each bucket of an id, without categories."""
+    held = rows < len(matrix)
+    buckets = np.zeros((len(rows), matrix.buckets.shape[1]), dtype=np.int32)
+    buckets[held] = matrix.buckets[rows[held]]
+    buckets[~held, 0] = rows[~held] - len(matrix)
+    return buckets
 
 
 def item_table(buckets: npt.NDArray[np.int32]) -> ItemFeatures:

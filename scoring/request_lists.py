@@ -4,7 +4,7 @@ A pair never becomes a row of its own. What belongs to a query or a user is join
 lie, and workers read them there, or they come along as strings.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame
@@ -47,10 +47,10 @@ def query_lists(
     asked: DataFrame, interactions: DataFrame, best: DataFrame | None, plan: CrossPlan, rates: Rates | None,
     matrix: tuple[str, str], partitions: int,
 ) -> DataFrame:  # fmt: skip
-    """(query_key) -> ``packed``, map<string, binary> of lists by name, and ``best``, hashes of its best items.
+    """(query_key) -> ``packed``, map<string, binary> of lists by name, and ``best`` as ``best_items`` has it.
 
-    One row per query of ``asked`` (query_key), ``interactions`` and ``best`` (query_key, items) of one day; ``matrix``
-    is its folder and stamp.
+    One row per query of ``asked`` (query_key); ``interactions`` and ``best`` are of one day; ``matrix`` is its folder
+    and stamp.
     """
     lists = asked
     if plan.columns:
@@ -65,9 +65,13 @@ def query_lists(
     else:
         lists = lists.withColumn("packed", F.lit(None).cast("map<string,binary>"))
     if best is None:
-        return lists.withColumn("best", F.array().cast("array<bigint>"))
-    hashed = best.select("query_key", F.transform("items", lambda item: F.xxhash64(item)).alias("best"))  # noqa: PLW0108
-    return lists.join(hashed, "query_key", "left")
+        return lists.withColumn("best", F.lit(None).cast("array<struct<item:bigint,id:int>>"))
+    return lists.join(best, "query_key", "left")
+
+
+def best_items(lists: DataFrame, spec: FeatureSpec) -> DataFrame:
+    """(query_key) -> ``best``, the ``items`` (array<string>, best first) of ``lists`` as _listed has them."""
+    return lists.select("query_key", F.transform("items", lambda item: F.struct(*_listed(item, spec))).alias("best"))
 
 
 def _packer(folder: str, stamp: str) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
@@ -77,27 +81,25 @@ def _packer(folder: str, stamp: str) -> Callable[[Iterable[pa.RecordBatch]], Ite
     return run
 
 
-def recent_actions(
-    events: DataFrame, users: DataFrame, items: DataFrame, actions: Sequence[str], ds: str, length: int
-) -> DataFrame:
-    """(user_id) -> ``history``: the last ``length`` engagements before the start of ``ds``, latest first.
+def recent_actions(events: DataFrame, users: DataFrame, spec: FeatureSpec, ds: str) -> DataFrame:
+    """(user_id) -> ``history``: a user's last engagements before the start of ``ds``, as many as the model reads.
 
-    Ages are seconds before ``ds`` begins: a candidate set carries no time of its own. Actions other than the model's
-    ``actions`` are left out, and those on items that the catalogue ``items`` (item_id) does not hold.
+    Latest first, each an item as _listed has it, the ``action``'s place in the spec's and an ``age`` in seconds before
+    ``ds`` begins: a candidate set carries no time of its own. Actions that the model does not know are left out.
     """
     start = F.lit(ds).cast("timestamp")
-    codes = F.array(*(F.lit(action) for action in actions))
-    engaging = [action for action in actions if action != c.IMPRESSION]
+    codes = F.array(*(F.lit(action) for action in spec.actions))
+    engaging = [action for action in spec.actions if action != c.IMPRESSION]
     acted = events.where(F.col("action").isin(engaging) & (F.col("ts") < start))
-    acted = acted.join(users.select("user_id").distinct(), "user_id", "left_semi").join(items, "item_id", "left_semi")
+    acted = acted.join(users.select("user_id").distinct(), "user_id", "left_semi")
     kept = F.struct(
-        F.xxhash64("item_id").alias("item"),
+        *_listed(F.col("item_id"), spec),
         (F.array_position(codes, F.col("action")) - 1).cast("tinyint").alias("action"),
         (F.unix_seconds(start) - F.unix_seconds("ts")).alias("age"),
     )
     # The order of training (etl.histories), read from its end.
     latest_first = F.sort_array(F.collect_list(F.struct("ts", "event_id", kept.alias("kept"))), asc=False)
-    grouped = acted.groupBy("user_id").agg(F.slice(latest_first, 1, length).alias("last"))
+    grouped = acted.groupBy("user_id").agg(F.slice(latest_first, 1, spec.history_length).alias("last"))
     return grouped.select("user_id", F.transform("last", lambda one: one["kept"]).alias("history"))
 
 
@@ -115,12 +117,22 @@ def scoring_requests(
         F.array(*values).cast("array<string>").alias("segment_values"),
         request_lists(plan, "packed").alias("lists"),
         F.try_element_at("packed", F.lit(RATES_LIST)).alias("rates"),
-        F.coalesce("best", F.array().cast("array<bigint>")).alias("best"),
-        _list("item", "bigint").alias("history_items"),
-        _list("action", "tinyint").alias("history_actions"),
-        _list("age", "bigint").alias("history_ages"),
+        _list("best", "item", "bigint").alias("best_items"),
+        _list("best", "id", "int").alias("best_ids"),
+        _list("history", "item", "bigint").alias("history_items"),
+        _list("history", "id", "int").alias("history_ids"),
+        _list("history", "action", "tinyint").alias("history_actions"),
+        _list("history", "age", "bigint").alias("history_ages"),
     )
 
 
-def _list(field: str, kind: str) -> Column:
-    return F.coalesce(F.transform("history", lambda entry: entry[field].cast(kind)), F.array().cast(f"array<{kind}>"))
+def _listed(item_id: Column, spec: FeatureSpec) -> tuple[Column, Column]:
+    """``item``, the hash that finds an item's row, and ``id``, the bucket of its id: all that is known of an item that
+    the catalogue does not hold."""
+    # As models.hashing.bucket has it.
+    hashed = (1 + F.crc32(item_id) % (spec.id_buckets - 1)).cast("int")
+    return F.xxhash64(item_id).alias("item"), F.when(item_id == "", 0).otherwise(hashed).alias("id")
+
+
+def _list(entries: str, field: str, kind: str) -> Column:
+    return F.coalesce(F.transform(entries, lambda entry: entry[field].cast(kind)), F.array().cast(f"array<{kind}>"))

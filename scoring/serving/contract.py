@@ -26,10 +26,10 @@ RULES = {
     "age": "1 + the number of age_edges_seconds that are not above the age; 0 is padding",
     "query text": "of query_key, which is the query in NFKC, lower case, white space as single spaces, trimmed",
     "segments": "the place of the value in segments[name], 0 where it is not there",
-    "history": "the user's last history_length engagements by one of actions before the request, latest first, without "
-    "items that the catalogue does not hold; action is 1 + the place in actions; id and categories are the item's "
-    "buckets",
-    "top": "the first query_items_length items of the query in queries.parquet that the catalogue holds",
+    "history": "the user's last history_length engagements by one of actions before the request, latest first; action "
+    "is 1 + the place in actions; id and categories are the item's buckets",
+    "top": "the first query_items_length items of the query in queries.parquet",
+    "listed items": "of an item in history or top that the catalogue does not hold: its id, and 0 for each category",
 }
 _TEXTS = ("red shoes", "Red-Shoes red", "Café table", "ΣΑΣ İstanbul", "10% ½ x²", "日本 語", "")
 _IDS = ("i0001", "007", "é", "")

@@ -97,17 +97,13 @@ class Serving:
     def query_inputs(self, request: Request, best: Sequence[str]) -> tuple[torch.Tensor, ...]:
         """The query tower's inputs for one request (R = 1), in the order of its signature."""
         f, key = self.features, request.query_key
-        seen = [
-            (self.row_of[item], action, age)
-            for item, action, age in request.history
-            if item in self.row_of and action in f["actions"]
-        ]
+        seen = [entry for entry in request.history if entry[1] in f["actions"]][: f["history_length"]]
         history = np.zeros((1, f["history_length"], self.buckets.shape[1] + 2), dtype=np.int32)
-        for place, (row, action, age) in enumerate(seen[: f["history_length"]]):
-            history[0, place] = (*self.buckets[row], 1 + f["actions"].index(action), age_buckets(np.array(age)))
+        for place, (item, action, age) in enumerate(seen):
+            history[0, place] = (*self._listed(item), 1 + f["actions"].index(action), age_buckets(np.array(age)))
         top = np.zeros((1, f["query_items_length"], self.buckets.shape[1]), dtype=np.int32)
-        held = [self.row_of[item] for item in best if item in self.row_of][: f["query_items_length"]]
-        top[0, : len(held)] = self.buckets[held]
+        for place, item in enumerate(best[: f["query_items_length"]]):
+            top[0, place] = self._listed(item)
         given = {name: request.segments.get(name, "") for name in f["segments"]}
         places = [values.index(given[name]) if given[name] in values else 0 for name, values in f["segments"].items()]
         inputs = {
@@ -123,6 +119,14 @@ class Serving:
         }
         order = self.manifest["programs"]["query_tower.pt2"]["inputs"]
         return tuple(torch.from_numpy(np.ascontiguousarray(inputs[port["name"]])) for port in order)
+
+    def _listed(self, item: str) -> npt.NDArray[np.int32]:
+        """Buckets (1 + K,) of an item's id and categories; of one that the catalogue does not hold that of its id."""
+        if item in self.row_of:
+            return self.buckets[self.row_of[item]]
+        buckets = np.zeros(self.buckets.shape[1], dtype=np.int32)
+        buckets[0] = bucket(item, self.features["id_buckets"])
+        return buckets
 
     def _cross(
         self, request: Request, items: Sequence[str], counts: Sequence[int] | None

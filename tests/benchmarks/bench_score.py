@@ -245,7 +245,7 @@ def _with_lists(batch: pa.RecordBatch, packed: list[bytes], segments: Sequence[s
         "segment_values": pa.array([list(segments)] * count, pa.list_(pa.string())),
         "lists": pa.array([[one] for one in packed], pa.list_(pa.binary())),
         "rates": pa.array([None] * count, pa.binary()),
-        "best": none, "history_items": none, "history_ages": none,
+        "best_items": none, "best_ids": none, "history_items": none, "history_ids": none, "history_ages": none,
         "history_actions": pa.array([[]] * count, pa.list_(pa.int8())),
     }  # fmt: skip
     return pa.RecordBatch.from_arrays([*batch.columns, *more.values()], names=[*batch.schema.names, *more])

@@ -34,8 +34,8 @@ CROSS = {row: float(np.sin(row)) for row in range(0, ITEMS, 3)}
 LAYOUT = CrossLayout(("all",), ((0,),), 0.5)
 SCHEMA = (
     "ds string, request_id string, query_key string, user_id string, segments map<string,string>, items array<string>, "
-    "segment_values array<string>, lists array<binary>, rates binary, best array<bigint>, history_items array<bigint>, "
-    "history_actions array<tinyint>, history_ages array<bigint>"
+    "segment_values array<string>, lists array<binary>, rates binary, best_items array<bigint>, best_ids array<int>, "
+    "history_items array<bigint>, history_ids array<int>, history_actions array<tinyint>, history_ages array<bigint>"
 )
 
 
@@ -62,7 +62,7 @@ class Setting:
         best = xxhash64(pa.array(IDS[:5])).tolist()
         self.rows = [
             ("2026-01-02", f"r{at:02d}", f"query {at % 4}", "u", {}, [IDS[row] for row in items], ["DE"],
-             [bytearray(packed)], None, best[: at % 6], [], [], [])
+             [bytearray(packed)], None, best[: at % 6], [1] * (at % 6), [], [], [], [])
             for at, items in enumerate(chosen)
         ]  # fmt: skip
         self.requests = spark.createDataFrame(self.rows, SCHEMA)
@@ -89,7 +89,7 @@ class Setting:
             {
                 "query_key": pa.array(columns["query_key"]),
                 "segment_values": pa.array(columns["segment_values"]),
-                **{name: pa.array(columns[name], pa.list_(pa.int64())) for name in names[-4:]},
+                **{name: pa.array(columns[name], pa.list_(pa.int64())) for name in names[-6:]},
             }
         )
         with torch.inference_mode():

@@ -1,5 +1,6 @@
 """What requests carry of their users and queries, by hand."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -7,14 +8,16 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
-from scoring.request_lists import recent_actions
+from models.hashing import bucket
+from scoring.request_lists import best_items, recent_actions
 from scoring.xxhash import xxhash64
 from tests.etl.logs import EVENT_SCHEMA, events_frame
+from tests.scoring.test_worker import SPEC as WORKER_SPEC
 
 pytestmark = pytest.mark.spark
 
 DS = "2024-03-03"
-ACTIONS = ("impression", "click", "purchase")
+SPEC = replace(WORKER_SPEC, actions=("impression", "click", "purchase"))
 BEGIN = datetime.fromisoformat(DS).replace(tzinfo=UTC)
 COLUMNS = [column.split()[0] for column in EVENT_SCHEMA.split(", ")]
 
@@ -26,10 +29,9 @@ def event(before: float, event_id: str, item: str, action: str = "click") -> dic
 
 
 def histories(spark: SparkSession, events: list[dict[str, Any]], length: int = 9) -> list[tuple[int, str, int]]:
-    users = spark.createDataFrame([("u1",)], "user_id string")
-    items = spark.createDataFrame([("i1",), ("i2",), ("i3",)], "item_id string")
-    [row] = recent_actions(events_frame(spark, events), users, items, ACTIONS, DS, length).collect()
-    return [(one.item, ACTIONS[one.action], one.age) for one in row.history]
+    users, spec = spark.createDataFrame([("u1",)], "user_id string"), replace(SPEC, history_length=length)
+    [row] = recent_actions(events_frame(spark, events), users, spec, DS).collect()
+    return [(one.item, SPEC.actions[one.action], one.age) for one in row.history]
 
 
 def hashed(item: str) -> int:
@@ -55,3 +57,10 @@ def test_actions_within_a_second_are_in_the_order_of_training_latest_first(spark
 def test_an_action_that_the_model_does_not_know_is_not_in_a_history(spark: SparkSession):
     events = [event(9, "a", "i1"), event(8, "b", "i2", "wish"), event(7, "c", "i3", "purchase")]
     assert histories(spark, events, 2) == [(hashed("i3"), "purchase", 7), (hashed("i1"), "click", 9)]
+
+
+def test_items_come_with_the_bucket_that_training_gives_their_ids(spark: SparkSession):
+    ids = ["i1", "007", "Café ½", "日本", "x" * 300, ""]
+    lists = spark.createDataFrame([("q", ids)], "query_key string, items array<string>")
+    [row] = best_items(lists, SPEC).collect()
+    assert [(one.item, one.id) for one in row.best] == [(hashed(one), bucket(one, SPEC.id_buckets)) for one in ids]

@@ -85,7 +85,10 @@ class Day:
         return report, {row.request_id: [(one.item_id, one.score) for one in row.ranked] for row in rows}
 
     def expected(self, name: str) -> dict[str, list[tuple[str, float]]]:
-        return Expected(self, load(self.model(name))).rankings()
+        expected = Expected(self, load(self.model(name)))
+        rankings = expected.rankings()
+        assert expected.by_id_alone == {"history", "best"}
+        return rankings
 
 
 class Expected:
@@ -93,11 +96,18 @@ class Expected:
 
     def __init__(self, day: Day, loaded: LoadedModel):
         self.day, self.model, self.spec = day, loaded.model, loaded.card.spec
-        items = day.lake().read(c.ITEMS, DateRange(SNAPSHOT, SNAPSHOT)).withColumn(VERSION, _ds())
+        catalogue = day.lake().read(c.ITEMS, DateRange(SNAPSHOT, SNAPSHOT))
+        self.catalogue = {row.item_id for row in catalogue.select("item_id").collect()}
+        shown = {event["item_id"] for event in day.built.events}
+        references = day.spark.createDataFrame(
+            [(item, SNAPSHOT) for item in shown | self.catalogue], ["item_id", VERSION]
+        )
         spec = self.spec
-        rows = described_items(items, items.drop(VERSION), spec.categories, spec.numerics, spec.dense)
+        rows = described_items(references, catalogue, spec.categories, spec.numerics, spec.dense)
         found = sorted(rows.collect(), key=lambda row: row.item_id)
         self.rows = {row.item_id: number for number, row in enumerate(found)}
+        #: Where requests have items that the catalogue does not hold.
+        self.by_id_alone: set[str] = set()
         self.items = spec.item_features(
             [row.item_id for row in found], [row.text for row in found], [row.categories for row in found],
             np.array([row.numerics for row in found], dtype=float),
@@ -113,7 +123,7 @@ class Expected:
         for request_id, query, user, country, gender, items in CANDIDATES:
             segments = {name: value for name, value in (("country", country), ("gender", gender)) if value}
             start = {"query_key": reference.query_key(query), "segments": segments, "user_id": user}
-            known = sorted({item for item in items if item in self.rows})
+            known = sorted(self.catalogue & set(items))
             scores = self.scores(start, known) if known else []
             found[request_id] = sorted(zip(known, scores, strict=True), key=lambda one: (-one[1], one[0]))
         return found
@@ -137,7 +147,7 @@ class Expected:
         past = [
             event for event in sorted(self.day.built.events, key=lambda event: (event["ts"], event["event_id"]))
             if event["user_id"] == start["user_id"] and event["action"] != "impression"
-            and event["item_id"] in self.rows and begin - 4 * 86_400 <= event["ts"].timestamp() < begin
+            and begin - 4 * 86_400 <= event["ts"].timestamp() < begin
         ][::-1][: spec.history_length]  # fmt: skip
         shape = (1, spec.history_length)
         history = HistoryRows(
@@ -149,19 +159,15 @@ class Expected:
             history.age_seconds[0, place] = begin - int(event["ts"].timestamp())
             history.valid[0, place] = True
         best = np.full((1, QUERY_ITEMS_LENGTH), -1, dtype=np.int32)
-        listed = [self.rows[item] for item in self.best.get(key, []) if item in self.rows]
+        listed = [self.rows[item] for item in self.best.get(key, [])]
         best[0, : len(listed)] = listed
+        self.by_id_alone |= {"history"} if {event["item_id"] for event in past} - self.catalogue else set()
+        self.by_id_alone |= {"best"} if set(self.best.get(key, [])) - self.catalogue else set()
         values = [[known.index(start["segments"].get(name, "")) if start["segments"].get(name, "") in known else 0
                    for name, known in spec.segments.items()]]  # fmt: skip
         return spec.query_features(
             spec.query_text([key], [key]), spec.query_ids([key]), np.array(values, np.int32), history, best, self.items
         )
-
-
-def _ds() -> Any:
-    from pyspark.sql import functions as F
-
-    return F.col("ds")
 
 
 @pytest.fixture(scope="module")

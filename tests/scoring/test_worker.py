@@ -10,6 +10,7 @@ import torch
 from models.config import TrainConfig
 from models.features import FeatureSpec
 from models.fusion import LinearFusionRanker
+from models.hashing import bucket
 from models.registry import get_model
 from models.scaling import CrossScaling
 from models.towers import NumericStatistics
@@ -70,8 +71,13 @@ def requests(
     count = len(sets)
     hashes = xxhash64(pa.array(IDS))
 
-    def hashed(rows: list[list[int]] | None) -> pa.ListArray:
-        return pa.array([[int(hashes[row]) for row in one] for one in rows or [[]] * count], pa.list_(pa.int64()))
+    def listed(name: str, rows: list[list[int]]) -> dict[str, pa.ListArray]:
+        items = [[int(hashes[row]) for row in one] for one in rows]
+        ids = [[bucket(IDS[row], SPEC.id_buckets) for row in one] for one in rows]
+        return {
+            f"{name}_items": pa.array(items, pa.list_(pa.int64())),
+            f"{name}_ids": pa.array(ids, pa.list_(pa.int32())),
+        }
 
     history = lists or [[]] * count
     return pa.RecordBatch.from_pydict(
@@ -82,8 +88,8 @@ def requests(
             "items": pa.array(sets, pa.list_(pa.string())),
             "lists": pa.array([[packed()]] * count, pa.list_(pa.binary())),
             "rates": pa.array([None] * count, pa.binary()),
-            "best": hashed(best),
-            "history_items": hashed(history),
+            **listed("best", best or [[]] * count),
+            **listed("history", history),
             "history_actions": pa.array([[1] * len(rows) for rows in history], pa.list_(pa.int8())),
             "history_ages": pa.array(
                 [[60 * (1 + at) for at in range(len(rows))] for rows in history], pa.list_(pa.int64())
@@ -178,14 +184,23 @@ def test_the_best_items_of_a_query_reach_its_vector_and_no_other(model, matrix):
     assert different.tolist() == [True, False]
 
 
-def test_a_history_keeps_the_order_and_leaves_out_unknown_items(matrix):
-    batch = requests([[]], [[3, 5, 1, 0, 2]])
-    items = batch["history_items"].to_pylist()
+@pytest.mark.parametrize("name", ["history", "best"])
+def test_an_item_that_the_matrix_does_not_hold_keeps_its_place_and_its_id(matrix, name):
+    rows = [[3, 5, 1, 0, 2]]
+    batch = requests([[]], rows, rows)
+    items = batch[f"{name}_items"].to_pylist()
     items[0][1] = 12345
-    batch = batch.set_column(batch.schema.get_field_index("history_items"), "history_items", pa.array(items))
+    batch = batch.set_column(batch.schema.get_field_index(f"{name}_items"), f"{name}_items", pa.array(items))
     features = query_features(batch, SPEC, matrix)
-    assert features.history_item[0].tolist() == [int(matrix.buckets[row, 0]) for row in (3, 1, 0, 2)]
+    ids, kinds, length = {
+        "history": (features.history_item, features.history_categories, 4),
+        "best": (features.top_item, features.top_categories, 5),
+    }[name]
+    assert ids[0, :length].tolist() == [int(matrix.buckets[row, 0]) for row in rows[0][:length]]
+    expected = [0 if row == 5 else int(matrix.buckets[row, 1]) for row in rows[0][:length]]
+    assert kinds[0, :length, 0].tolist() == expected
     assert features.history_age[0].tolist() == [1] * 4
+    assert features.history_action[0].tolist() == [2] * 4
 
 
 def test_the_other_requests_of_a_batch_change_no_bit(model, matrix):

@@ -25,6 +25,7 @@ from etl.lake import Lake
 from etl.query_windows import AS_OF as SEEN_DAY
 from models.contract import ItemFeatures, QueryFeatures
 from models.features import FeatureSpec
+from models.hashing import bucket
 from scoring.embed import item_features
 from scoring.explain_rows import pair_of, request_of
 from scoring.item_vectors import embed_catalogue
@@ -152,6 +153,18 @@ def test_an_action_that_the_model_does_not_know_is_no_part_of_a_served_history(f
         for history in (known, [known[0], ("i3", "wish", 50), known[1]])
     ]
     assert all(torch.equal(one, other) for one, other in zip(*inputs, strict=True))
+
+
+def test_an_item_that_the_catalogue_does_not_hold_is_served_by_its_id_alone(folder_of: Callable[[str], Path]):
+    serving = load_serving(folder_of("interactrank"))
+    found = QueryFeatures(
+        *serving.query_inputs(Request("shoes", [], {}, [("i5", "click", 9), ("i1", "click", 9)]), ["i5"])
+    )
+    known = serving.buckets[serving.row_of["i1"]]
+    alone = bucket("i5", serving.features["id_buckets"])
+    assert found.history_item[0, :3].tolist() == [alone, known[0], 0]
+    assert found.history_categories[0, :2, 0].tolist() == [0, known[1]]
+    assert (found.top_item[0, :2].tolist(), found.top_categories[0, 0].tolist()) == ([alone, 0], [0])
 
 
 def test_files_are_sorted_and_the_manifest_describes_them(served: Served, folder_of: Callable[[str], Path]):
