@@ -85,15 +85,18 @@ class UnknownRequestError(UsageError):
 class UnknownItemError(ScoringError):
     """An item that the catalogue of a day does not hold: it has no vector, and no score."""
 
-    def __init__(self, item_id: str, catalogue: str, is_candidate: bool, nearest: str | None):
+    def __init__(self, item_id: str, catalogue: str, is_candidate: bool | None, nearest: str | None):
         self.item_id, self.catalogue, self.is_candidate, self.nearest = item_id, catalogue, is_candidate, nearest
         super().__init__(item_id, catalogue, is_candidate, nearest)
 
     def __str__(self) -> str:
         hint = f"did you mean '{self.nearest}'? " if self.nearest else ""
-        told = "is a candidate of the request, counted in unknown_items and never scored"
+        told = {
+            True: "It is a candidate of the request, counted in unknown_items and never scored",
+            False: "It is no candidate of the request either",
+            None: "The request's list of candidates could not be read",
+        }[self.is_candidate]
         return (
-            f"the catalogue of {self.catalogue} does not hold item '{self.item_id}': {hint}It "
-            f"{told if self.is_candidate else 'is no candidate of the request either'}. "
+            f"the catalogue of {self.catalogue} does not hold item '{self.item_id}': {hint}{told}. "
             "Ingest a catalogue that has it: prerank ingest --table items"
         )

@@ -20,7 +20,7 @@ from models.fusion import LinearCross, LinearFusionRanker
 from models.model_dir import load
 from models.scaling import CrossScaling
 from scoring.config import PrerankConfig
-from scoring.explain_rows import Pair, pair_of, request_of
+from scoring.explain_rows import Pair, is_candidate, pair_of, request_of
 from scoring.seen import require_same_features
 
 DOT, TOWERS, BIAS = "dot product", "towers", "bias"
@@ -59,9 +59,9 @@ class Explanation:
     user_id: str | None
     segments: dict[str, str]
     item_id: str
-    is_candidate: bool
-    candidates: int
-    """Distinct items of the request's candidate set."""
+    is_candidate: bool | None
+    candidates: int | None
+    """Distinct items of the request's candidate set; both are None for a list that could not be read."""
     heads: tuple[HeadScore, ...]
     parts: tuple[Part, ...]
     """Contributions, where there are any, add up to ``score``."""
@@ -101,8 +101,8 @@ def explain(lake: Lake, config: PrerankConfig, ds: str, model_dir: Path, request
         user_id=request.user_id,
         segments=dict(request.segments or {}),
         item_id=item_id,
-        is_candidate=item_id in request["items"],
-        candidates=len(set(request["items"])),
+        is_candidate=is_candidate(request, item_id),
+        candidates=None if request["items"] is None else len(set(request["items"])),
         heads=heads,
         parts=parts,
         score=score,

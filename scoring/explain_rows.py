@@ -54,6 +54,11 @@ def request_of(lake: Lake, ds: str, request_id: str) -> Row:
     return found
 
 
+def is_candidate(request: Row, item_id: str) -> bool | None:
+    """Of a row of ``candidates``; None where its list could not be read."""
+    return None if request["items"] is None else item_id in request["items"]
+
+
 def pair_of(lake: Lake, config: PrerankConfig, ds: str, loaded: LoadedModel, request: Row, item_id: str) -> Pair:
     """The pair as requests of ``ds`` see it.
 
@@ -63,7 +68,8 @@ def pair_of(lake: Lake, config: PrerankConfig, ds: str, loaded: LoadedModel, req
     snapshot = catalogue_day(lake, as_of)
     catalogue = lake.read(c.ITEMS, DateRange(snapshot, snapshot))
     if catalogue.where(F.col("item_id") == item_id).isEmpty():
-        raise UnknownItemError(item_id, snapshot, item_id in request["items"], _nearest(catalogue, "item_id", item_id))
+        nearest = _nearest(catalogue, "item_id", item_id)
+        raise UnknownItemError(item_id, snapshot, is_candidate(request, item_id), nearest)
     events = lake.read(c.EVENTS, DateRange(shift_ds(ds, -config.export.history_days), shift_ds(ds, -1)))
     events = events.where(F.col("user_id") == request.user_id)
     best = _best_items(lake, config, as_of, request.query_key)

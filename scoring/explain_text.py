@@ -25,6 +25,8 @@ def explain_text(result: _Plain) -> str:
 
 def _candidate(result: _Plain) -> str:
     count = result["candidates"]
+    if count is None:
+        return "perhaps a candidate: the request's list could not be read"
     return f"one of {count} candidates" if result["is_candidate"] else f"not one of the request's {count} candidates"
 
 
@@ -34,7 +36,7 @@ def _rank(result: _Plain) -> str:
         return f"unknown: {day} hold no ranking by this model version; prerank score writes it"
     if result["rank"] is None:
         kept = f"not among the {result['ranked']} that {day} keep"
-        return kept if result["is_candidate"] else f"{kept}, as it is no candidate"
+        return f"{kept}, as it is no candidate" if result["is_candidate"] is False else kept
     return f"{result['rank']} of {result['ranked']} kept in {day}, with score {result['stored_score']:.6g}"
 
 

@@ -3,14 +3,17 @@
 from dataclasses import asdict
 
 import pytest
+from pyspark.sql import Row
 from pyspark.sql import functions as F
 
+import scoring.explain
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.contract.errors import UnknownNameError
 from scoring.cli import render
 from scoring.errors import UnknownItemError, UnknownRequestError
 from scoring.explain import BIAS, DOT, TOWERS, Explanation, explain
+from scoring.explain_rows import request_of
 from scoring.main import parse
 from scoring.score import score_candidates
 from tests.scoring.served_lake import AS_OF, CATALOGUE, DS, Served
@@ -85,6 +88,28 @@ def test_unknown_requests_and_items_name_the_nearest(served: Served):
     with pytest.raises(UnknownItemError, match=r"did you mean 'i1'\? It is no candidate") as other:
         explained(served, "two_tower", "c1", "i11")
     assert not other.value.is_candidate
+
+
+@spark_only
+def test_a_pair_of_a_request_whose_list_could_not_be_read_is_explained(
+    served: Served, stored: dict, monkeypatch: pytest.MonkeyPatch
+):
+    def unread(*args: object) -> Row:
+        return Row(**request_of(*args).asDict() | {"items": None})
+
+    monkeypatch.setattr(scoring.explain, "request_of", unread)
+    found = explained(served, "interactrank", "c2", "i4")
+    assert (found.is_candidate, found.candidates) == (None, None)
+    assert found.score == pytest.approx(stored["c2", "i4"][1], abs=1e-5)
+    text = render("score", asdict(found))
+    assert "i4  perhaps a candidate: the request's list could not be read, in the catalogue of" in text
+    with pytest.raises(UnknownItemError, match=r"does not hold item 'i5': .*list of candidates could not be read"):
+        explained(served, "interactrank", "c2", "i5")
+
+
+def test_without_a_readable_list_an_item_without_rank_is_not_called_no_candidate():
+    text = render("score", an_explanation(is_candidate=None, candidates=None, stored_score=None, rank=None, ranked=0))
+    assert "rank     not among the 0 that scores of 2024-03-03 keep\n" in text
 
 
 def test_the_flag_takes_a_request_and_an_item():
