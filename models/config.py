@@ -98,7 +98,7 @@ class TrainConfig:
     precision: str = FP32
     """Of the towers in training: fp32, or bf16 autocast."""
     compile: bool = False
-    """Compile the training step (torch.compile); needs a C++ compiler, and pays off after a few hundred steps."""
+    """Compile the training step (torch.compile): needs a C++ compiler, and minutes before the first step."""
     device: str = "auto"
     """cpu, cuda, or auto: cuda where there is one."""
     workers: int = 1

@@ -1,4 +1,4 @@
-"""Loading and training against peers, in one run on the same cores; ratios go to results/train.json.
+"""Loading and training against peers, in one run on the same cores; ratios go to results/train_*.json.
 
     make bench-train                          320,000 training rows
     make bench-train REQUESTS=800             the short form
@@ -11,24 +11,26 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 import torch
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
 from etl.contract.manifest import TRAIN
 from models.config import BF16, FP32, TrainConfig
+from models.contract import Batch
 from models.dataset import Export
 from models.distributed import Ranks
 from models.features import FeatureSpec
 from models.loader import FeatureTables, RequestLoader
+from models.model_configs import InteractRankConfig
 from models.objective import Objective
 from models.optimizer import optimizer_of
 from models.prefetch import Prefetch
@@ -38,13 +40,16 @@ from models.towers import NumericStatistics
 from models.train import train
 from tests.benchmarks.bench_export import Size, write_flat, write_normalised
 from tests.benchmarks.public_interactrank import PublicBatch, PublicInteractRank
+from tests.benchmarks.stock_loader import FlatBatches, FlatRows
 
 SIZE = Size(requests=int(os.environ.get("PRERANK_BENCH_REQUESTS") or 8_000))
 RESULTS = Path(__file__).parent / "results"
-# The widths of the public code: towers of 512 and 256, vectors of 64, 100 actions.
+# Towers of 512 and 256, vectors of 64 and 100 actions, as the public code has them.
 CONFIG = TrainConfig(hidden=(512, 256), dim=64, history_length=100, batch_requests=50, workers=1, tensorboard=False)
 ROWS_PER_BATCH = CONFIG.batch_requests * SIZE.shown
 REPEATS = 7
+# And its mask blocks, which are most of its work.
+PUBLIC_MASKS = InteractRankConfig(blocks=4, block_width=2048)
 
 
 @pytest.fixture(scope="module")
@@ -69,10 +74,10 @@ def test_loader_against_a_stock_data_loader_over_the_flat_layout(data: Path, tab
 
     stock = {
         "stock DataLoader, a row at a time": lambda: _drain(
-            DataLoader(_FlatRows(flat), batch_size=ROWS_PER_BATCH, num_workers=2), limit=20
+            DataLoader(FlatRows(flat, ROWS_PER_BATCH), batch_size=ROWS_PER_BATCH, num_workers=2), limit=20
         ),
         "stock DataLoader, a record batch at a time, rows not shuffled": lambda: _drain(
-            DataLoader(_FlatBatches(flat), batch_size=None, num_workers=2), limit=40
+            DataLoader(FlatBatches(flat, ROWS_PER_BATCH), batch_size=None, num_workers=2), limit=40
         ),
     }
     rate = {"prerank": _rate(ours), **{name: _rate(run) for name, run in stock.items()}}
@@ -88,36 +93,35 @@ def test_loader_against_a_stock_data_loader_over_the_flat_layout(data: Path, tab
 
 
 def test_step_against_the_public_model(tables: FeatureTables) -> None:
-    rows = tables.export.split(TRAIN)
-    loader = RequestLoader(tables, rows, CONFIG.batch_requests)
-    batch = loader.step(loader.order(1, 1), 0)
-    config = replace(CONFIG, loss="focal", in_batch_weight=0.01)
-    objective = _objective(tables, config, torch.device("cpu"))
+    loader = RequestLoader(tables, tables.export.split(TRAIN), CONFIG.batch_requests)
+    order = loader.order(1, 1)
+    batch = loader.step(order, 0)
+    ours = replace(CONFIG, loss="focal", in_batch_weight=0.01)
     public = PublicInteractRank(SIZE.cross)
     shown = PublicBatch.random(len(batch.rows), SIZE.cross, SIZE.items)
-    mine = _stepper(objective, optimizer_of(objective, config), lambda: objective(batch) @ objective.weights)
-    theirs = _stepper(public, torch.optim.AdamW(public.parameters(), lr=6e-4, fused=True), lambda: public(shown))
-    flops = {"prerank": _flops(mine), "public": _flops(theirs)}
-    seconds: dict[str, list[float]] = {"prerank": [], "public": [], "peak": []}
     square = torch.rand(2048, 2048)
-    for _ in range(REPEATS):
-        for name, run in (("prerank", mine), ("public", theirs), ("peak", lambda: square @ square)):
-            seconds[name].append(_seconds(run))
-    best = {name: median(values) for name, values in seconds.items()}
+    runs = {
+        "prerank": _step_of(_objective(tables, replace(ours, interactrank=PUBLIC_MASKS)), [batch]),
+        "prerank, its default mask blocks": _step_of(_objective(tables, ours), [batch]),
+        "public": _stepper(public, torch.optim.AdamW(public.parameters(), lr=6e-4, fused=True), lambda: public(shown)),
+    }
+    flops = {name: _flops(run) for name, run in runs.items()}
+    best = _alternating(runs | {"peak": lambda: square @ square})
     peak = 2 * 2048**3 / best["peak"]
     result = {
         "rows": len(batch.rows),
         "requests": len(batch.queries),
         "distinct_items": len(batch.items),
-        "step_seconds": {name: best[name] for name in flops},
-        "rows_per_second": {name: len(batch.rows) / best[name] for name in flops},
-        "times_faster_than_public": best["public"] / best["prerank"],
+        "step_seconds": {name: best[name] for name in runs},
+        "rows_per_second": {name: len(batch.rows) / best[name] for name in runs},
+        "times_faster_than_public": {name: best["public"] / best[name] for name in runs},
         "gflop_per_step": {name: value / 1e9 for name, value in flops.items()},
-        "share_of_matmul_peak": {name: flops[name] / best[name] / peak for name in flops},
+        "share_of_matmul_peak": {name: flops[name] / best[name] / peak for name in runs},
         "peak_gflop_per_second": peak / 1e9,
     }
     report("step", result)
-    assert best["prerank"] > 0
+        "compiled": _compiled(tables, [loader.step(order, step) for step in range(4)]),
+    assert best["prerank"] < best["public"]
 
 
 def test_share_of_time_that_steps_wait_for_data(data: Path) -> None:
@@ -138,10 +142,10 @@ def test_gpu_step_against_the_ceilings_of_the_card(tables: FeatureTables) -> Non
     for rows in (8_000, 64_000):
         for precision in (FP32, BF16):
             config = replace(CONFIG, precision=precision, in_batch_weight=0.01)
-            objective = _objective(tables, config, device)
+            objective = _objective(tables, config, device="cuda")
             loader = RequestLoader(tables, tables.export.split(TRAIN), rows // SIZE.shown)
             batch = loader.step(loader.order(1, 1), 0).to(device)
-            step = _stepper(objective, optimizer_of(objective, config), lambda: objective(batch) @ objective.weights)  # noqa: B023
+            step = _step_of(objective, [batch])
             flops = _flops(step)
             seconds = median(_seconds(step) for _ in range(20))
             # Every parameter, its gradient and two moments are read and written.
@@ -158,43 +162,6 @@ def test_gpu_step_against_the_ceilings_of_the_card(tables: FeatureTables) -> Non
     assert found
 
 
-class _FlatRows(IterableDataset[dict[str, Any]]):
-    """One sample a row, as most readers of Parquet feed the stock collate function."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        for columns in _record_batches(self.path):
-            for row in range(len(columns["weight"])):
-                yield {name: values[row] for name, values in columns.items()}
-
-
-class _FlatBatches(IterableDataset[dict[str, Any]]):
-    """One sample a record batch: the best that a stock loader can do, without a shuffle."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        for columns in _record_batches(self.path):
-            yield {name: torch.from_numpy(values) for name, values in columns.items() if name not in ("query", "text")}
-
-
-def _record_batches(path: Path) -> Iterator[dict[str, Any]]:
-    file, info = pq.ParquetFile(path), torch.utils.data.get_worker_info()
-    groups = range(file.num_row_groups) if info is None else range(info.id, file.num_row_groups, info.num_workers)
-    for batch in file.iter_batches(ROWS_PER_BATCH, row_groups=list(groups)):
-        columns = {}
-        for name in batch.schema.names:
-            column = batch.column(name)
-            if hasattr(column, "flatten"):
-                columns[name] = column.flatten().to_numpy(zero_copy_only=False).reshape(len(batch), -1).copy()
-            else:
-                columns[name] = column.to_numpy(zero_copy_only=False).copy()
-        yield columns
-
-
 def _drain(batches: DataLoader[Any], limit: int) -> int:
     rows = 0
     for number, batch in enumerate(batches):
@@ -204,12 +171,50 @@ def _drain(batches: DataLoader[Any], limit: int) -> int:
     return rows
 
 
-def _objective(tables: FeatureTables, config: TrainConfig, device: torch.device) -> Objective:
+def _objective(
+    tables: FeatureTables, config: TrainConfig, name: str = "interactrank", device: str = "cpu"
+) -> Objective:
     torch.manual_seed(1)
     scaling = CrossScaling.fit(tables.export.split(TRAIN).cross[:10_000], tables.spec.cross)
     numerics = NumericStatistics.fit(tables.items.numerics)
-    model = get_model("interactrank")(tables.spec, config, scaling, numerics).to(device)
-    return Objective(model, config, Ranks(device=device)).to(device)
+    model = get_model(name)(tables.spec, config, scaling, numerics).to(device)
+    return Objective(model, config, Ranks(device=torch.device(device))).to(device)
+
+
+def _compiled(tables: FeatureTables, batches: list[Batch]) -> dict[str, dict[str, float]]:
+    """By model: rows/s of a step as it is and compiled, and how long the first compiled steps took."""
+    found = {}
+    rows = sum(len(batch.rows) for batch in batches) / len(batches)
+    for name in ("interactrank", "two_tower"):
+        plain = _objective(tables, CONFIG, name)
+        compiled = _objective(tables, CONFIG, name)
+        forward = torch.compile(compiled, dynamic=True)
+        runs = {"eager": _step_of(plain, batches), "compiled": _step_of(compiled, batches, forward)}
+        first = _seconds(lambda: [runs["compiled"]() for _ in batches])  # noqa: B023
+        best = _alternating(runs)
+        found[name] = {
+            "eager_rows_per_second": rows / best["eager"],
+            "compiled_rows_per_second": rows / best["compiled"],
+            "times_faster": best["eager"] / best["compiled"],
+            "first_steps_seconds": first,
+        }
+    return found
+
+
+def _step_of(objective: Objective, batches: list[Batch], forward: Callable[[Batch], torch.Tensor] | None = None) -> Any:
+    """A step on each of the batches in turn."""
+    turn, run = cycle(batches), objective if forward is None else forward
+    optimizer = optimizer_of(objective, objective.config)
+    return _stepper(objective, optimizer, lambda: run(next(turn)) @ objective.weights)
+
+
+def _alternating(runs: dict[str, Callable[[], Any]]) -> dict[str, float]:
+    """Median seconds of each, taken in turns: whatever else the machine does hits all alike."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(REPEATS):
+        for name, run in runs.items():
+            seconds[name].append(_seconds(run))
+    return {name: median(values) for name, values in seconds.items()}
 
 
 def _stepper(module: torch.nn.Module, optimizer: torch.optim.Optimizer, loss: Callable[[], torch.Tensor]) -> Any:
