@@ -160,8 +160,17 @@ class Ranker(nn.Module):
     def at_step(self, share: float) -> None:
         """Called before each training step with the share of all steps that are done. Does nothing by default."""
 
-    def auxiliary_loss(self, batch: Batch, q: Tensor, v: Tensor) -> Tensor | None:
-        """A loss () beside those of the heads, on sides q (R, X) and v (N, Y), its weight in it; None for none.
+        What it draws is the same on all ranks. Does nothing by default.
+        """
+
+    def settled(self) -> bool:
+        """Whether validation may judge it yet: not before phases in which it is another model than it will be."""
+        return True
+
+    def auxiliary_loss(self, batch: Batch, q: Tensor, v: Tensor, logits: Tensor) -> Tensor | None:
+        """A loss () beside those of the heads, its weight in it; None for none.
+
+        It is given the sides q (R, X) and v (N, Y), and the logits (P, H) that ``score`` made of them.
 
         Where several ranks share a step, it is this rank's part of a sum over the step, as ``models.losses`` has it.
         """

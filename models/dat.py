@@ -57,7 +57,7 @@ class DualAugmentedTwoTower(LinearFusionRanker):
     def score(self, q: Tensor, v: Tensor, cross: Tensor) -> Tensor:
         return super().score(q, v, cross[:, :0])
 
-    def auxiliary_loss(self, batch: Batch, q: Tensor, v: Tensor) -> Tensor:
+    def auxiliary_loss(self, batch: Batch, q: Tensor, v: Tensor, logits: Tensor) -> Tensor:
         loss = self.config.mimic_weight * self._mimic(batch, q.detach(), v.detach())
         if self.config.alignment_weight and batch.items.categories.shape[1]:
             share = batch.weight.sum() / batch.total_weight.clamp(min=1e-12)

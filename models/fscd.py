@@ -156,7 +156,7 @@ class Fscd(Ranker):
         if share >= self.selection.config.selection_share and not self.selection.selected:
             self.selection.select()
 
-    def auxiliary_loss(self, batch: Batch, q: Tensor, v: Tensor) -> Tensor:
+    def auxiliary_loss(self, batch: Batch, q: Tensor, v: Tensor, logits: Tensor) -> Tensor:
         total = batch.total_weight.clamp(min=1e-12)
         return self.selection.penalty() / total * (batch.weight.sum() / total)
 

@@ -92,7 +92,7 @@ class Hit(SumMaxRanker):
         """(R, H*K*f), or in training (R, H*K*f + 2*K*f)."""
         return torch.cat([vectors, mimics], dim=-1) if self.training else vectors
 
-    def auxiliary_loss(self, batch: Batch, q: Tensor, v: Tensor) -> Tensor | None:
+    def auxiliary_loss(self, batch: Batch, q: Tensor, v: Tensor, logits: Tensor) -> Tensor | None:
         """The mimic loss of both sides, a mean over the step's rows by weight; None in eval mode, without mimics."""
         if not self.training:
             return None

@@ -74,7 +74,7 @@ class IntTower(SumMaxRanker):
         v: Tensor = self.item_heads(self.item_hidden(fields.flatten(1))[-1], self.text_heads(text))  # (N, J, f)
         return v.flatten(1)
 
-    def auxiliary_loss(self, batch: Batch, q: Tensor, v: Tensor) -> Tensor | None:
+    def auxiliary_loss(self, batch: Batch, q: Tensor, v: Tensor, logits: Tensor) -> Tensor | None:
         """CIR: - mean over positives (p, h) of log softmax over the request of p of cos(u_h, v) / temperature."""
         if not self.config.cir_weight:
             return None
@@ -82,8 +82,8 @@ class IntTower(SumMaxRanker):
         u = functional.normalize(last, dim=-1)[batch.pair_query]  # (P, H, f)
         item = functional.normalize(self.item_side(v).mean(1), dim=-1)[batch.pair_item]  # (P, f)
         # Cosines less 1 are at most 0: their exponentials cannot overflow, and 1 drops out of the softmax.
-        logits = ((u * item.unsqueeze(1)).sum(-1) - 1.0) / self.config.cir_temperature  # (P, H)
-        total = logits.new_zeros(len(q), self.heads).index_add(0, batch.pair_query, logits.exp())  # (R, H)
-        loss = total.clamp(min=1e-30).log()[batch.pair_query] - logits
+        alike = ((u * item.unsqueeze(1)).sum(-1) - 1.0) / self.config.cir_temperature  # (P, H)
+        total = alike.new_zeros(len(q), self.heads).index_add(0, batch.pair_query, alike.exp())  # (R, H)
+        loss = total.clamp(min=1e-30).log()[batch.pair_query] - alike
         positives = (loss * (batch.labels > 0)).sum() / batch.total_positives.clamp(min=1.0)
         return self.config.cir_weight * positives

@@ -38,7 +38,7 @@ class Objective(nn.Module):
         q, v = q.float(), v.float()
         logits = ranker.score(q[batch.pair_query], v[batch.pair_item], batch.cross)  # (P, H)
         losses = per_head(config.loss, logits, batch.labels, batch.weight, batch.total_weight, config.focal_gamma)
-        own = ranker.auxiliary_loss(batch, q, v)
+        own = ranker.auxiliary_loss(batch, q, v, logits)
         own = losses.new_zeros(()) if own is None else own
         return torch.cat([losses, torch.stack([self._in_batch_loss(q, v, batch), own])])
 

@@ -134,11 +134,10 @@ class RankTower(Ranker):
         with torch.no_grad():
             self.fusion_layer.bias.copy_(torch.logit(base_rates, eps=1e-4))
 
-    def auxiliary_loss(self, batch: Batch, q: Tensor, v: Tensor) -> Tensor | None:
+    def auxiliary_loss(self, batch: Batch, q: Tensor, v: Tensor, logits: Tensor) -> Tensor | None:
         """The fine-grained loss: mean over the step's engaged (pair, head) of -log softmax within the request."""
         if self.fine_weight == 0:
             return None
-        logits = self.score(q[batch.pair_query], v[batch.pair_item], batch.cross)
         return self.fine_weight * listwise(logits, batch)
 
     def _taken_apart(self, side: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

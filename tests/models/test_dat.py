@@ -13,6 +13,7 @@ from tests.models.model_fixture import CONFIG, batch_of, matrix_flops, untrained
 
 PAIRS, WEIGHT = [(0, 0), (0, 1), (1, 3)], [1.0, 3.0, 1.0]
 LABELS = [[1.0, 1.0], [0.0, 0.0], [1.0, 0.0]]
+UNUSED = torch.empty(0)
 
 
 def dat(**settings) -> DualAugmentedTwoTower:
@@ -48,7 +49,7 @@ def test_the_mimic_loss_is_the_squared_distance_of_positives_to_the_other_side()
         for head, (label, share) in enumerate(zip(labels, (0.75, 0.25), strict=True)):
             distance = ((of_query - items[item]) ** 2).sum() + ((of_item - queries[query, head]) ** 2).sum()
             total += weight * share * label * distance
-    assert model.auxiliary_loss(batch, q, v).item() == pytest.approx(0.5 * total / sum(WEIGHT), rel=1e-4)
+    assert model.auxiliary_loss(batch, q, v, UNUSED).item() == pytest.approx(0.5 * total / sum(WEIGHT), rel=1e-4)
 
 
 def test_the_mimic_loss_moves_augmented_vectors_only_and_the_score_moves_them_too():
@@ -56,7 +57,7 @@ def test_the_mimic_loss_moves_augmented_vectors_only_and_the_score_moves_them_to
     q, v = model.encode_query(batch.queries), model.encode_item(batch.items)
     logits = model.score(q[batch.pair_query], v[batch.pair_item], batch.cross)
     augmented = {"query_augmented.weight", "item_augmented.weight"}
-    for loss, only in ((model.auxiliary_loss(batch, q, v), True), (logits.square().sum(), False)):
+    for loss, only in ((model.auxiliary_loss(batch, q, v, UNUSED), True), (logits.square().sum(), False)):
         model.zero_grad()
         loss.backward(retain_graph=True)
         moved = {name for name, each in model.named_parameters() if each.grad is not None and each.grad.any()}
@@ -88,7 +89,7 @@ def test_category_alignment_joins_the_loss_when_asked_for():
     batch = batch_of(PAIRS, LABELS)
     plain, aligned = dat(), dat(alignment_weight=2.0)
     q, v = plain.encode_query(batch.queries), plain.encode_item(batch.items)
-    more = aligned.auxiliary_loss(batch, q, v) - plain.auxiliary_loss(batch, q, v)
+    more = aligned.auxiliary_loss(batch, q, v, UNUSED) - plain.auxiliary_loss(batch, q, v, UNUSED)
     assert more.item() == pytest.approx(2.0 * category_alignment(v, batch.items.categories[:, 0]).item(), rel=1e-4)
 
 

@@ -12,6 +12,7 @@ from tests.models.model_fixture import CONFIG, batch_of, untrained
 
 PAIRS, WEIGHT = [(0, 0), (0, 1), (1, 3)], [1.0, 3.0, 1.0]
 LABELS = [[1.0, 1.0], [0.0, 0.0], [1.0, 0.0]]
+UNUSED = torch.empty(0)
 MIMIC = 2 * 4
 
 
@@ -46,14 +47,17 @@ def test_the_mimic_loss_is_the_weighted_mean_over_pairs_of_both_sides():
             for mimics, target in ((mine[2 * MIMIC :], said), (theirs[MIMIC:], spoken)):
                 plus, minus = cosine(mimics[:MIMIC], target), cosine(mimics[MIMIC:], target)
                 total += weight * share * (label * (1 - plus) + (1 - label) * minus)
-    assert model.auxiliary_loss(batch, q, v).item() == pytest.approx(0.5 * total / sum(WEIGHT), rel=1e-4)
+    assert model.auxiliary_loss(batch, q, v, UNUSED).item() == pytest.approx(0.5 * total / sum(WEIGHT), rel=1e-4)
 
 
 def test_the_mimic_loss_trains_generators_only_and_the_score_does_not_train_them():
     model, batch = hit().train(), batch_of(PAIRS, LABELS)
     q, v = model.encode_query(batch.queries), model.encode_item(batch.items)
     logits = model.score(q[batch.pair_query], v[batch.pair_item], batch.cross)
-    for loss, of_generators in ((model.auxiliary_loss(batch, q, v), True), (logits.square().sum(), False)):
+    for loss, of_generators in (
+        (model.auxiliary_loss(batch, q, v, UNUSED), True),
+        (logits.square().sum(), False),
+    ):
         model.zero_grad()
         loss.backward(retain_graph=True)
         trained = {name for name, each in model.named_parameters() if each.grad is not None and each.grad.any()}
@@ -91,7 +95,7 @@ def test_a_served_side_holds_no_mimics():
     q, v = model.encode_query(batch.queries), model.encode_item(batch.items)
     assert (q.shape, v.shape) == ((3, 2 * MIMIC), (4, MIMIC))
     assert model.cost().bytes == 4 * v.shape[1]
-    assert model.auxiliary_loss(batch, q, v) is None
+    assert model.auxiliary_loss(batch, q, v, UNUSED) is None
 
 
 @pytest.mark.parametrize("settings", [{"heads": 0}, {"head_dim": 0}, {"mimic_weight": 0.0}])

@@ -12,6 +12,7 @@ from tests.models.model_fixture import CONFIG, SPEC, batch_of, untrained
 
 PAIRS = [(0, 0), (0, 1), (0, 2), (1, 1), (1, 3)]
 LABELS = [[1.0, 0.0], [0.0, 0.0], [1.0, 1.0], [0.0, 0.0], [0.0, 0.0]]
+UNUSED = torch.empty(0)
 
 
 def inttower(**settings) -> IntTower:
@@ -62,19 +63,20 @@ def test_cir_is_the_softmax_of_a_positive_over_its_request_s_pairs():
         for head in (head for head, label in enumerate(labels) if label):
             shown = [np.exp(logit(query, other, head)) for owner, other in PAIRS if owner == query]
             total -= logit(query, item, head) - np.log(sum(shown))
-    assert model.auxiliary_loss(batch, q, v).item() == pytest.approx(0.5 * total / 3, rel=1e-4)
+    assert model.auxiliary_loss(batch, q, v, UNUSED).item() == pytest.approx(0.5 * total / 3, rel=1e-4)
 
 
 def test_cir_is_off_by_default():
     batch, model = batch_of(PAIRS, LABELS), inttower()
-    assert model.auxiliary_loss(batch, model.encode_query(batch.queries), model.encode_item(batch.items)) is None
+    q, v = model.encode_query(batch.queries), model.encode_item(batch.items)
+    assert model.auxiliary_loss(batch, q, v, UNUSED) is None
 
 
 def test_cir_of_no_positives_and_of_no_pairs_is_zero():
     model = inttower(cir_weight=1.0, cir_temperature=0.01)
     for batch in (batch_of(PAIRS, [[0.0, 0.0]] * 5), batch_of([], [])):
         q, v = model.encode_query(batch.queries), model.encode_item(batch.items)
-        assert model.auxiliary_loss(batch, q, v).item() == 0.0
+        assert model.auxiliary_loss(batch, q, v, UNUSED).item() == 0.0
 
 
 def test_one_label_reads_the_same_item_side():
