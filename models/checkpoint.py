@@ -18,7 +18,7 @@ from models.errors import CheckpointError
 
 @dataclass
 class Best:
-    """The best epoch so far; without a validation split every epoch counts as better than the last."""
+    """The best epoch so far, 0 before any could be judged; without a validation split each is better than the last."""
 
     epoch: int = 0
     quality: float = -1.0

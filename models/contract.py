@@ -158,7 +158,7 @@ class Ranker(nn.Module):
         """Called once before training with the heads' base rates (H,) on the training rows. Does nothing by default."""
 
     def at_step(self, share: float) -> None:
-        """Called before each training step with the share of all steps that are done. Does nothing by default."""
+        """Called before each training step with the share of all steps that are done, and with 1 after the last.
 
         What it draws is the same on all ranks. Does nothing by default.
         """

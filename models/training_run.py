@@ -21,6 +21,8 @@ from models.scorers import Track
 from models.telemetry import Log, Telemetry, named_losses
 from models.validation import validate, validation_loader
 
+_ALL_RANKS = 2**32 - 1
+
 
 class TrainingRun:
     """One training run: what it works on, how far it is, and its clocks."""
@@ -59,13 +61,17 @@ class TrainingRun:
         began = time.monotonic()
         progress, config = self.progress, self.config
         try:
-            while progress.epoch <= config.epochs and progress.epoch - 1 - progress.best.epoch < config.patience:
+            while progress.epoch <= config.epochs and not self._out_of_patience():
                 self._epoch(track)
         finally:
             self.telemetry.close()
         self.model.load_state_dict(progress.best.weights)
         self.model.eval()
         self.seconds = time.monotonic() - began
+
+    def _out_of_patience(self) -> bool:
+        best = self.progress.best.epoch
+        return best > 0 and self.progress.epoch - 1 - best >= self.config.patience
 
     def _epoch(self, track: Track) -> None:
         progress, loader, start = self.progress, self.loader, time.monotonic()
@@ -98,6 +104,7 @@ class TrainingRun:
         torch.manual_seed(_seed_of(self.config.seed, self.done, self.ranks.rank))
         losses: Tensor = self.forward(batch.to(self.ranks.device))
         set_learning_rate(self.optimizer, rate)
+        torch.manual_seed(_seed_of(self.config.seed, self.done, _ALL_RANKS))
         self.optimizer.zero_grad(set_to_none=True)
         # Ranks average their gradients, but each has computed its part of a sum.
         (losses @ self.objective.weights * self.ranks.count).backward()
@@ -117,9 +124,12 @@ class TrainingRun:
         watched = self.ranks.from_first(self._watched(last) if self.ranks.first else {})
         parts = named_losses(heads, means.tolist())
         rate = learning_rate(config, self.done - 1, self.steps)
+        if progress.epoch == config.epochs:
+            self.model.at_step(1.0)
         point = {"epoch": progress.epoch, "loss": total, **parts, "learning_rate": rate, **watched, **_prefixed(found)}
         progress.curve.append(point)
-        progress.best.offer(progress.epoch, found, config.early_stopping_metric, self.model)
+        if self.model.settled():
+            progress.best.offer(progress.epoch, found, config.early_stopping_metric, self.model)
         self.telemetry.epoch(self.done, _line(self.name, config.epochs, point, rows / seconds, seconds), point)
         progress.epoch, progress.step = progress.epoch + 1, 0
         progress.losses = torch.zeros_like(progress.losses)
@@ -165,7 +175,7 @@ def _wrapped(objective: Objective, config: TrainConfig, ranks: Ranks) -> nn.Modu
 
 
 def _seed_of(seed: int, step: int, rank: int) -> int:
-    """Of a step's dropout."""
+    """Of a step's dropout; ``_ALL_RANKS``: of what all ranks draw alike."""
     return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 

@@ -17,6 +17,7 @@ from models.model_configs import FscdConfig
 from models.scaling import CrossScaling
 from models.towers import NumericStatistics
 from models.train import train
+from tests.models.export_fixture import World, write_export
 
 OWN = FscdConfig(field_dim=4, hidden=(8, 6))
 
@@ -67,6 +68,7 @@ def test_while_selecting_fields_are_drawn_by_their_keep_probability_and_keep_the
         selection.delta.fill_(math.log(0.8 / 0.2) / selection.config.gate_speed)
     with torch.random.fork_rng():
         torch.manual_seed(3)
+        selection.draw()
         factors = selection.factors().detach()
     assert torch.allclose(selection.probabilities(), torch.full((2000,), 0.8))
     assert (factors > 0.5 / 0.8).float().mean().item() == pytest.approx(0.8, abs=0.03)
@@ -90,10 +92,14 @@ def test_once_selected_the_best_fields_enter_as_they_are_and_stay():
     assert not selection.delta.grad.any()
 
 
-def test_eval_draws_nothing_and_training_does(model: Fscd, batch: Batch):
+def test_eval_draws_nothing_and_training_once_a_step(model: Fscd, batch: Batch):
     assert torch.equal(model(batch), model(batch))
-    model.train()
-    assert not torch.equal(model(batch), model(batch))
+    factors = model.train().selection.factors
+    model.at_step(0.0)
+    first = factors()
+    assert torch.equal(factors(), first)
+    model.at_step(0.1)
+    assert not torch.equal(factors(), first)
 
 
 def test_a_dropped_field_is_not_read(model: Fscd, batch: Batch):
@@ -137,11 +143,32 @@ def test_the_cost_counts_kept_cross_features_only(model: Fscd, batch: Batch):
     assert model.cost().bytes == 4 * 8 + 4 * kept
 
 
-def test_it_learns_and_drops_what_is_dear_and_says_nothing(export: Export, config: TrainConfig):
-    result = train(replace(config, epochs=6, learning_rate=0.005), export, "fscd")
-    assert result.metrics["auc"] > 0.65
+def test_it_learns_and_a_higher_price_of_complexity_buys_cheaper_fields(export: Export, config: TrainConfig):
+    def trained(complexity_weight: float) -> Fscd:
+        own = FscdConfig(complexity_weight=complexity_weight)
+        result = train(replace(config, epochs=6, learning_rate=0.005, fscd=own), export, "fscd")
+        assert result.metrics["auc"] > 0.6
+        assert isinstance(result.model, Fscd)
+        return result.model
+
+    free, dear = trained(0.0), trained(300.0)
+    free_cost, dear_cost = (float(model.selection.complexity[model.selection.kept].sum()) for model in (free, dear))
+    assert dear_cost < free_cost
+    # What is dearest is what a pair reads: cross features.
+    assert dear.cost().flops < free.cost().flops
+    assert len(dear.kept_fields()) == len(free.kept_fields())
+
+
+@pytest.mark.parametrize("share", [0.6, 1.0])
+def test_epochs_are_judged_and_patience_counted_once_fields_are_selected(share: float, tmp_path, config: TrainConfig):
+    small = Export(write_export(tmp_path / "data", World(requests=(60, 20, 20), items=30, queries=8, users=10)))
+    own = FscdConfig(selection_share=share)
+    # At this rate a selecting model would not be better epoch after epoch.
+    result = train(replace(config, epochs=4, patience=1, learning_rate=0.1, fscd=own), small, "fscd")
     assert isinstance(result.model, Fscd)
     assert result.model.selection.selected
+    assert result.best_epoch >= math.ceil(4 * share)
+    assert result.metrics["ndcg@10"] == result.curve[result.best_epoch - 1]["validation_ndcg@10"]
 
 
 @pytest.mark.parametrize(
