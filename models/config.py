@@ -18,7 +18,8 @@ from models.model_configs import (
 BCE, FOCAL = "bce", "focal"
 FP32, BF16 = "fp32", "bf16"
 REQUEST_METRICS = ("hits@1", "hits@3", "hits@10", "ndcg@10", "mrr", "auc")
-EARLY_STOPPING_METRICS = (*REQUEST_METRICS, "row_auc")
+ROW_AUC = "row_auc"
+EARLY_STOPPING_METRICS = (*REQUEST_METRICS, ROW_AUC)
 
 _CHOICES = {
     "early_stopping_metric": EARLY_STOPPING_METRICS,

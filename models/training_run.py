@@ -40,7 +40,7 @@ class TrainingRun:
     ):
         self.name, self.config, self.model, self.ranks, self.log = name, config, model, ranks, log
         self.loader = RequestLoader(tables, rows, config.batch_requests, ranks.rank, ranks.count)
-        self.validation = validation_loader(tables, log)
+        self.validation = validation_loader(tables, config.early_stopping_metric, log)
         self.objective = Objective(model, config, ranks).to(ranks.device)
         self.optimizer = optimizer_of(self.objective, config)
         self.checkpoint = checkpoint

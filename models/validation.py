@@ -4,8 +4,9 @@ import numpy as np
 
 from etl.contract.manifest import VALIDATION
 from models import metrics
+from models.config import ROW_AUC
 from models.contract import Ranker
-from models.errors import ExportError
+from models.errors import ExportError, TrainingError
 from models.loader import FeatureTables, RequestLoader
 from models.scorers import SCORING_REQUESTS, score_split
 from models.telemetry import Log
@@ -24,8 +25,11 @@ def validate(model: Ranker, loader: RequestLoader) -> dict[str, float]:
     return means | {"logloss": metrics.log_loss(scores.logits[:, 0], label)}
 
 
-def validation_loader(tables: FeatureTables, log: Log) -> RequestLoader | None:
-    """Of the validation split; None, with a line, if there is none. ExportError if it can judge nothing."""
+def validation_loader(tables: FeatureTables, metric: str, log: Log) -> RequestLoader | None:
+    """Of the validation split; None, with a line, if there is none.
+
+    ExportError if it can judge nothing, TrainingError if it cannot tell epochs apart by ``metric``.
+    """
     if not tables.export.has_split(VALIDATION):
         log("the export has no validation split: training runs all epochs and keeps the last")
         return None
@@ -35,5 +39,12 @@ def validation_loader(tables: FeatureTables, log: Log) -> RequestLoader | None:
         raise ExportError(
             f"the validation split of {tables.export.directory} holds only one kind of label for head "
             f"'{tables.spec.heads[0]}': no epoch can be judged. Raise export.validation_days, or set it to 0."
+        )
+    both = np.logical_or.reduceat(label, rows.starts[:-1]) & ~np.logical_and.reduceat(label, rows.starts[:-1])
+    if metric != ROW_AUC and not both.any():
+        raise TrainingError(
+            f"train.early_stopping_metric is {metric}, but no request of the validation split of "
+            f"{tables.export.directory} has both an engaged item and another one to rank below it: every epoch would "
+            f"be as good as the first. Set train.early_stopping_metric={ROW_AUC}."
         )
     return RequestLoader(tables, rows, SCORING_REQUESTS)

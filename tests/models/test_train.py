@@ -9,7 +9,9 @@ from etl.contract.errors import UnknownNameError
 from etl.contract.manifest import TRAIN, VALIDATION
 from models.config import TrainConfig
 from models.dataset import Export
-from models.errors import ExportError
+from models.distributed import Ranks
+from models.errors import ExportError, TrainingError
+from models.registry import MODELS
 from models.train import TrainResult, _base_rates, _sampled, train
 from tests.models.export_fixture import World, write_export
 
@@ -77,6 +79,15 @@ def test_an_unknown_name_is_refused_before_anything_is_read(tmp_path: Path, conf
 
 
 def test_progress_passes_every_batch_through(tmp_path: Path, config: TrainConfig):
+@pytest.mark.parametrize("metric", ["ndcg@10", "auc"])
+def test_requests_of_one_item_are_judged_by_row_auc_only(tmp_path: Path, config: TrainConfig, metric: str):
+    export = Export(write_export(tmp_path / "data", replace(SMALL, shown=1, requests=(300, 60, 20))))
+    short = replace(config, epochs=1)
+    with pytest.raises(TrainingError, match=rf"metric is {metric}.*train\.early_stopping_metric=row_auc"):
+        train(replace(short, early_stopping_metric=metric), export, "two_tower")
+    assert 0 < train(replace(short, early_stopping_metric="row_auc"), export, "two_tower").metrics["row_auc"] < 1
+
+
     export = Export(write_export(tmp_path / "data", SMALL))
     seen: list[tuple[str, int, int]] = []
 
