@@ -127,8 +127,9 @@ class LinearFusionRanker(Ranker):
         return self.fusion_layer.scaling.names
 
     def cost(self) -> Cost:
-        """As served: one blended query vector, one folded number for all cross features of the pair."""
-        return Cost(flops=2 * self.dim + 2, bytes=4 * self.dim + 4)
+        """As served: one blended query vector and, where it reads any, one folded number for all cross features."""
+        folded = bool(self.cross_read())
+        return Cost(flops=2 * self.dim + 2 * folded, bytes=4 * self.dim + 4 * folded)
 
     def start_at(self, base_rates: Tensor) -> None:
         self.fusion_layer.start_at(base_rates)

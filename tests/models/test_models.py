@@ -11,7 +11,7 @@ from etl.contract.errors import UnknownNameError
 from etl.contract.manifest import TEST
 from models.cli import TRAINABLE
 from models.config import TrainConfig
-from models.contract import Batch, Ranker
+from models.contract import Batch, Cost, Ranker
 from models.dataset import Export
 from models.distributed import Ranks
 from models.features import FeatureSpec
@@ -38,7 +38,6 @@ def loader(export: Export, config: TrainConfig) -> RequestLoader:
 @pytest.fixture(params=sorted(MODELS))
 def model(request: pytest.FixtureRequest, loader: RequestLoader, config: TrainConfig) -> Ranker:
     """Untrained, with fusion weights that are not 0 and every field selected, in eval mode."""
-    config = replace(config, fscd=FscdConfig(kept_share=1.0))
     spec = loader.tables.spec
     # What fscd draws and drops while it selects fields is tested with it; here all are selected.
     config = replace(config, fscd=FscdConfig(kept_share=1.0))
@@ -168,6 +167,11 @@ def test_a_pair_costs_something_and_an_item_no_less_than_its_row(model: Ranker, 
     cost = model.cost()
     assert cost.flops > 0
     assert cost.bytes >= 4 * model.encode_item(batch.items).shape[1]
+
+
+def test_a_dot_product_costs_more_only_where_a_number_of_cross_features_joins_it(linear: LinearFusionRanker):
+    folded = bool(linear.cross_read())
+    assert linear.cost() == Cost(2 * linear.dim + 2 * folded, 4 * linear.dim + 4 * folded)
 
 
 def test_no_requests_at_all_work(model: Ranker, loader: RequestLoader):
