@@ -55,9 +55,15 @@ def row_auc(score: Floats, label: npt.NDArray[Any]) -> float:
     return float(_auc(np.zeros(len(score), dtype=np.int64), score, label > 0, 1)[0])
 
 
-def log_loss(logit: Floats, label: npt.NDArray[Any]) -> float:
-    """Mean binary cross-entropy in nats."""
-    return float(np.mean(np.logaddexp(0.0, logit) - label * logit))
+def cross_entropy(logit: Floats, label: npt.NDArray[Any]) -> Floats:
+    """Binary, in nats, of each row (n,)."""
+    entropy: Floats = np.logaddexp(0.0, logit) - label * logit
+    return entropy
+
+
+def log_loss(logit: Floats, label: npt.NDArray[Any], weight: npt.NDArray[Any] | None = None) -> float:
+    """Mean cross-entropy of rows (n,) by their weight, 1 each without; NaN where all weights are 0."""
+    return _mean(cross_entropy(logit, label), _weights(weight, label))
 
 
 def sigmoid(logit: Floats) -> Floats:
@@ -78,18 +84,29 @@ class Calibration:
         return self.predicted / self.observed if self.observed else float("nan")
 
     @classmethod
-    def of(cls, probability: Floats, label: npt.NDArray[Any]) -> "Calibration":
+    def of(cls, probability: Floats, label: npt.NDArray[Any], weight: npt.NDArray[Any] | None = None) -> "Calibration":
+        """Means of rows (n,) are by weight, 1 each without; bins have equally many rows."""
+        weights = _weights(weight, label)
         order = np.argsort(probability, kind="stable")
-        parts = [part for part in np.array_split(order, BINS) if len(part)]
+        parts = [part for part in np.array_split(order, BINS) if weights[part].any()]
         bins = [
             {
                 "rows": float(len(part)),
-                "predicted": float(probability[part].mean()),
-                "observed": float(label[part].mean()),
+                "predicted": _mean(probability[part], weights[part]),
+                "observed": _mean(label[part], weights[part]),
             }
             for part in parts
         ]
-        return cls(float(probability.mean()), float(label.mean()), bins)
+        return cls(_mean(probability, weights), _mean(label, weights), bins)
+
+
+def _weights(weight: npt.NDArray[Any] | None, rows: npt.NDArray[Any]) -> Floats:
+    return np.ones(len(rows)) if weight is None else weight.astype(np.float64)
+
+
+def _mean(values: npt.NDArray[Any], weights: Floats) -> float:
+    total = weights.sum()
+    return float((values * weights).sum() / total) if total > 0 else float("nan")
 
 
 def _ndcg(owner: npt.NDArray[np.int64], place: npt.NDArray[np.int64], positives: Floats, k: int) -> Floats:

@@ -13,7 +13,7 @@ from models.telemetry import Log
 
 
 def validate(model: Ranker, loader: RequestLoader) -> dict[str, float]:
-    """Mean per-request metrics, and the first head's AUC and log loss over all rows, on the loader's split."""
+    """Mean per-request metrics, and the first head's AUC and log loss (by weight) over all rows, on the split."""
     rows = loader.rows
     scores = score_split(model, loader, "validation")
     assert scores.logits is not None
@@ -21,8 +21,8 @@ def validate(model: Ranker, loader: RequestLoader) -> dict[str, float]:
     ties = metrics.tie_keys(rows.request[rows.request_of_row()], rows.item)
     found = metrics.request_metrics(rows.starts, scores.ranking, label, ties)
     means = {name: float(np.nanmean(values)) for name, values in found.items() if not np.isnan(values).all()}
-    means["row_auc"] = metrics.row_auc(scores.ranking, label)
-    return means | {"logloss": metrics.log_loss(scores.logits[:, 0], label)}
+    means[ROW_AUC] = metrics.row_auc(scores.ranking, label)
+    return means | {"logloss": metrics.log_loss(scores.logits[:, 0], label, rows.weight)}
 
 
 def validation_loader(tables: FeatureTables, metric: str, log: Log) -> RequestLoader | None:

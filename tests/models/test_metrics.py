@@ -69,6 +69,20 @@ def test_log_loss_is_the_mean_cross_entropy_even_for_extreme_logits():
     assert log_loss(np.array([1000.0, -1000.0]), np.array([1, 0])) == 0.0
 
 
+def test_log_loss_and_calibration_weigh_rows_and_weights_of_1_change_nothing():
+    logit, label, weight = np.array([0.3, -1.2, 2.0, 0.1]), np.array([1, 0, 0, 1]), np.array([3.0, 1.0, 0.0, 2.0])
+    probability = sigmoid(logit)
+    again = np.repeat(np.arange(4), weight.astype(int))
+    assert log_loss(logit, label, weight) == pytest.approx(log_loss(logit[again], label[again]))
+    found, repeated = Calibration.of(probability, label, weight), Calibration.of(probability[again], label[again])
+    assert (found.predicted, found.observed) == pytest.approx((repeated.predicted, repeated.observed))
+    # The bin of the row that weighs nothing is left out: it has no mean.
+    assert [entry["predicted"] for entry in found.bins] == pytest.approx(sorted(probability)[:3])
+    assert log_loss(logit, label, np.ones(4)) == log_loss(logit, label)
+    assert Calibration.of(probability, label, np.ones(4)) == Calibration.of(probability, label)
+    assert math.isnan(log_loss(logit, label, np.zeros(4)))
+
+
 def test_reliability_bins_hold_equal_numbers_in_order_of_prediction():
     probability = np.linspace(0, 1, 50)
     found = Calibration.of(probability, (probability > 0.5).astype(int))
