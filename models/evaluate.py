@@ -15,6 +15,7 @@ from models import metrics
 from models.bootstrap import intervals
 from models.dataset import Export, Rows
 from models.errors import ExportError, ModelError
+from models.row_metrics import ROW_METRICS, Resampled, of_head, plain, row_metrics
 from models.scorers import OracleScorer, RowScores, Scorer, Track, no_track
 from models.slices import request_slices
 
@@ -50,12 +51,15 @@ def evaluate(
     per_request = {name: request_values(score, rows) for name, score in scores.items()}
     slices = request_slices(export, rows)
     table = with_intervals(_columns(per_request, slices, baseline), seed)
-    overall = {name: table["", name] | _row_metrics(score, rows) for name, score in scores.items()}
+    over_rows = row_metrics(scores, rows, [head.name for head in export.manifest.heads], seed)
+    overall = {name: table["", name] | _row_entry(over_rows[name]) for name in scores}
     result: dict[str, Any] = {
         "models": {name: overall[name] for name in scorers},
         "slices": _slices(table, per_request, slices),
-        "differences": _differences(table, per_request),
-        "calibration": {name: _calibration(score, rows, export) for name, score in scores.items() if _has(score)},
+        "differences": _differences(table, over_rows, baseline),
+        "calibration": {
+            name: _calibration(score, rows, export, over_rows[name]) for name, score in scores.items() if _has(score)
+        },
         "requests": int((~np.isnan(next(iter(per_request.values()))["mrr"])).sum()),
         "rows": len(rows),
         "split": split,
@@ -125,37 +129,30 @@ def with_intervals(columns: Columns, seed: int) -> dict[tuple[str, str], dict[st
     table: dict[tuple[str, str], dict[str, Any]] = {}
     for index, (part, name, metric) in enumerate(columns):
         cell = table.setdefault((part, name), {})
-        cell[metric] = _plain(mean[index])
-        cell[f"{metric}_ci"] = [_plain(low[index]), _plain(high[index])]
+        cell[metric] = plain(mean[index])
+        cell[f"{metric}_ci"] = [plain(low[index]), plain(high[index])]
     return table
 
 
-def _plain(value: float) -> float | None:
-    """JSON has no NaN."""
-    return None if np.isnan(value) else float(value)
+def _row_entry(found: Mapping[str, Resampled]) -> dict[str, Any]:
+    entry: dict[str, Any] = {}
+    for metric in ROW_METRICS:
+        if metric in found:
+            entry |= found[metric].plain(metric)
+    return entry
 
 
-def _row_metrics(score: RowScores, rows: Rows) -> dict[str, float | None]:
-    known = np.isfinite(score.ranking)
-    label = rows.labels[:, 0]
-    result = {"row_auc": _plain(metrics.row_auc(score.ranking[known], label[known]))}
-    if score.logits is not None:
-        logit = score.logits[:, 0]
-        result["logloss"] = metrics.log_loss(logit, label)
-        result["calibration"] = _plain(metrics.Calibration.of(metrics.sigmoid(logit), label).ratio)
-    return result
-
-
-def _calibration(score: RowScores, rows: Rows, export: Export) -> dict[str, Any]:
-    """By head: mean prediction, mean outcome, their ratio and the reliability table."""
+def _calibration(score: RowScores, rows: Rows, export: Export, over_rows: Mapping[str, Resampled]) -> dict[str, Any]:
+    """By head: mean prediction, mean outcome, their ratio with its interval, and the reliability table."""
     assert score.logits is not None
     result = {}
     for index, head in enumerate(export.manifest.heads):
-        found = metrics.Calibration.of(metrics.sigmoid(score.logits[:, index]), rows.labels[:, index])
+        probability = metrics.sigmoid(score.logits[:, index])
+        found = metrics.Calibration.of(probability, rows.labels[:, index], rows.weight)
         result[head.name] = {
-            "predicted": found.predicted,
-            "observed": found.observed,
-            "ratio": _plain(found.ratio),
+            "predicted": plain(found.predicted),
+            "observed": plain(found.observed),
+            **over_rows[of_head(head.name)].plain("ratio"),
             "bins": found.bins,
         }
     return result
@@ -174,7 +171,13 @@ def _slices(
 
 
 def _differences(
-    table: dict[tuple[str, str], dict[str, Any]], per_request: dict[str, dict[str, npt.NDArray[np.float64]]]
+    table: dict[tuple[str, str], dict[str, Any]], over_rows: dict[str, dict[str, Resampled]], baseline: str
 ) -> dict[str, Any]:
     """Per model: its metrics minus the baseline's on the same requests; empty when the baseline is not evaluated."""
-    return {name: table["-", name] for name in per_request if ("-", name) in table}
+    differences = {}
+    for name, found in over_rows.items():
+        if ("-", name) in table:
+            base = over_rows[baseline]
+            rows = {metric: figure - base[metric] for metric, figure in found.items() if metric in base}
+            differences[name] = table["-", name] | _row_entry(rows)
+    return differences

@@ -20,6 +20,7 @@ from models.evaluate import evaluate
 from models.metrics import PER_REQUEST
 from models.model_dir import save
 from models.scorers import RowScores, SharedTables, TowerScorer, no_track
+from models.row_metrics import ROW_METRICS
 from models.slices import query_tiers
 from models.table import cost_rows, difference_rows, metrics_rows, probability_rows, slice_rows
 from models.train import TrainResult
@@ -45,7 +46,7 @@ class Fixed:
 def test_it_holds_what_the_interface_promises(result: dict[str, Any]):
     assert list(result["models"]) == ["bm25", "two_tower", "interactrank"]
     for entry in [*result["models"].values(), result["oracle"]]:
-        for metric in PER_REQUEST:
+        for metric in (*PER_REQUEST, *(name for name in ROW_METRICS if name in entry)):
             low, high = entry[f"{metric}_ci"]
             assert low <= entry[metric] <= high
     assert result["split"] == TEST
@@ -66,6 +67,10 @@ def test_differences_are_paired_against_two_tower(result: dict[str, Any]):
         assert entry["mrr"] == pytest.approx(models[name]["mrr"] - models["two_tower"]["mrr"])
 
 
+        assert entry["row_auc"] == pytest.approx(models[name]["row_auc"] - models["two_tower"]["row_auc"])
+    assert found["interactrank"]["row_auc_ci"][0] > 0
+    assert found["interactrank"]["logloss_ci"][1] < 0
+    assert "logloss" not in found["bm25"]
 def test_slices_partition_the_judged_requests(result: dict[str, Any]):
     slices = result["slices"]
     assert sum(slices[name]["requests"] for name in ("head", "torso", "tail")) == result["requests"]
@@ -164,7 +169,10 @@ def test_probabilities_and_costs_are_rows_of_the_same_models_with_dashes_where_t
     assert quality[0] == ["model", "row auc", "logloss", "calibration engagement", "calibration purchase"]
     assert [row[0] for row in quality] == [row[0] for row in cost] == ["model", *result["models"]]
     assert quality[1][2:] == ["-", "-", "-"]
-    assert quality[2][3] == f"{result['calibration']['two_tower']['engagement']['ratio']:.3f}"
+    calibrated = result["calibration"]["two_tower"]["engagement"]
+    low, high = calibrated["ratio_ci"]
+    assert low < calibrated["ratio"] < high
+    assert quality[2][3] == f"{calibrated['ratio']:.3f} [{low:.3f}, {high:.3f}]"
     assert cost[1:3] == [["bm25", "-", "-", "-", "-"], ["two_tower", "1,234", "260", "5,000,000", "123,000"]]
     assert cost_rows(result)[2] == ["two_tower", "-", "-", "-", "-"]
 
