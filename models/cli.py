@@ -14,10 +14,9 @@ from etl.contract.publish import write_text
 
 if TYPE_CHECKING:
     from models.config import TrainConfig
-    from models.scorers import Scorer, Track
+    from models.scorers import Track
     from models.telemetry import Log
 
-BM25 = "bm25"
 #: Names of ``models.registry.MODELS``, which would bring torch.
 TRAINABLE = (
     "two_tower",
@@ -31,7 +30,6 @@ TRAINABLE = (
     "cold",
     "fscd",
 )
-ALL = "all"
 #: Keys of ``models.ladder.steps``, likewise.
 RUNGS = (
     *("shares", "windows", "segments", "rates", "backoff", "sequence", "query_items", "masknet"),
@@ -39,8 +37,6 @@ RUNGS = (
 )
 EVALUATION = "evaluation.json"
 ABLATION = "ablation.json"
-#: Folders below the models' folder that hold something else.
-_NOT_MODELS = ("versions", "tensorboard", "ablation")
 
 
 class _Config(Protocol):
@@ -161,6 +157,7 @@ def train_in_group(
 
     if name == BM25:
         raise UsageError("bm25 needs no training: use it directly, evaluate --models bm25,...")
+    from models.open_models import BM25
     # Before anything is removed or written at a place that the name is a part of.
     get_model(name)
     checkpoint = out.with_name(f"{out.name}.checkpoint")
@@ -198,7 +195,6 @@ def evaluate_models(data: Path, models: str, split: str, context: Context, note:
     from models.scorers import TowerScorer
 
     config = context.config.train
-    scorers = open_scorers(models, config)
     export = Export(data)
     result = evaluate(export, scorers, split, seed=config.seed, track=context.track)
     for name, scorer in scorers.items():
@@ -206,53 +202,14 @@ def evaluate_models(data: Path, models: str, split: str, context: Context, note:
         entry["cost"] = None
         if isinstance(scorer, TowerScorer):
             entry["cost"] = cost_of(scorer, export, split)
+    from models.open_models import open_scorers
             entry |= {"learned": learned} if (learned := scorer.model.learned()) else {}
     result |= {"data": str(data), "note": note, "coverage_by_ds": export.manifest.coverage_by_ds}
     write_text(Path(config.models_root) / EVALUATION, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
     return result
 
+    scorers = open_scorers(models, config, export, context.log)
 
 def _share_cores() -> None:
     # OpenMP threads that spin at barriers slow a step tenfold when anything else runs; read once, when torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-
-def open_scorers(models: str, config: "TrainConfig") -> "dict[str, Scorer]":
-    """Scorers by the name they are reported under: the model's name, or its directory's where that is taken.
-
-    With ``all`` that is always the directory's, and two models of one kind stand side by side.
-    """
-    from models.bm25 import Bm25Scorer
-    from models.model_dir import load
-    from models.scorers import SharedTables, TowerScorer
-
-    scorers: dict[str, Scorer] = {}
-    shared = SharedTables()
-    everything = models.strip() == ALL
-    for part in [BM25, *_trained(config)] if everything else [part.strip() for part in models.split(",")]:
-        if not part:
-            continue
-        directory = local_path(part)
-        if not directory.is_dir() and part == directory.name:
-            directory = Path(config.models_root) / part
-        scorer: Scorer
-        if part == BM25:
-            name, scorer = BM25, Bm25Scorer()
-        else:
-            loaded = load(directory)
-            name, scorer = loaded.card.name, TowerScorer(loaded.model, loaded.card.spec, shared)
-        name = directory.resolve().name if everything or name in scorers else name
-        if name in scorers:
-            raise UsageError(f"--models names '{part}' twice: every model is reported under one name")
-        scorers[name] = scorer
-    if not scorers:
-        raise UsageError("--models is empty: expected names or directories, for example bm25,two_tower,interactrank")
-    return scorers
-
-
-def _trained(config: "TrainConfig") -> list[str]:
-    """Model directories right below the models' folder, by name: not the registered versions, nor unfinished ones."""
-    from models.model_dir import CARD
-
-    found = sorted(path.parent for path in Path(config.models_root).glob(f"*/{CARD}"))
-    return [str(path) for path in found if not path.name.startswith(".") and path.name not in _NOT_MODELS]

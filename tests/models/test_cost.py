@@ -3,7 +3,7 @@ from torch import Tensor
 
 from etl.contract.manifest import TEST
 from models.contract import Cost, Ranker
-from models.cost import cost_of, pairs_per_second
+from models.cost import _finished, cost_of, pairs_per_second
 from models.dataset import Export
 from models.scorers import TowerScorer
 from models.train import TrainResult
@@ -37,6 +37,14 @@ def test_a_split_of_few_pairs_is_gone_through_again(export: Export, two_tower: T
     rows = export.split(TEST)
     assert len(rows) < 4096
     assert cost_of(TowerScorer(two_tower.model, two_tower.spec), export, TEST)["pairs_per_second"] > 0
+
+
+def test_timings_wait_for_what_a_gpu_was_asked_to_do(monkeypatch):
+    waited: list[str] = []
+    monkeypatch.setattr("models.cost.torch.cuda.synchronize", lambda device: waited.append(str(device)))
+    for device in ("cuda:0", "cpu"):
+        _finished(torch.device(device))
+    assert waited == ["cuda:0"]
 
 
 def test_speed_is_the_median_of_several_timings_of_score_alone(monkeypatch):

@@ -8,19 +8,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from etl.contract.errors import UsageError
 from etl.contract.manifest import TEST, TRAIN
 from models.bm25 import Bm25, Bm25Scorer
-from models.cli import add_verbs, open_scorers
+from models.cli import add_verbs
 from models.config import TrainConfig
 from models.dataset import Export
-from models.errors import ExportError, FeatureContractError, ModelError
+from models.errors import ExportError, FeatureContractError, ModelError, TrainingError
 from models.evaluate import evaluate
 from models.metrics import PER_REQUEST
 from models.model_dir import save
-from models.scorers import RowScores, SharedTables, TowerScorer, no_track
+from models.open_models import open_scorers
 from models.row_metrics import ROW_METRICS
+from models.scorers import RowScores, SharedTables, TowerScorer, no_track
 from models.slices import query_tiers
 from models.table import cost_rows, difference_rows, metrics_rows, probability_rows, slice_rows
 from models.train import TrainResult
@@ -65,12 +67,12 @@ def test_differences_are_paired_against_two_tower(result: dict[str, Any]):
     assert sorted(found) == ["bm25", "interactrank"]
     for name, entry in found.items():
         assert entry["mrr"] == pytest.approx(models[name]["mrr"] - models["two_tower"]["mrr"])
-
-
         assert entry["row_auc"] == pytest.approx(models[name]["row_auc"] - models["two_tower"]["row_auc"])
     assert found["interactrank"]["row_auc_ci"][0] > 0
     assert found["interactrank"]["logloss_ci"][1] < 0
     assert "logloss" not in found["bm25"]
+
+
 def test_slices_partition_the_judged_requests(result: dict[str, Any]):
     slices = result["slices"]
     assert sum(slices[name]["requests"] for name in ("head", "torso", "tail")) == result["requests"]
@@ -209,11 +211,11 @@ def test_models_that_do_not_exist_or_repeat_are_errors(
     save(two_tower, export.manifest, tmp_path / "two_tower")
     rooted = replace(config, models_root=str(tmp_path))
     with pytest.raises(ModelError, match="interactrank"):
-        open_scorers("bm25,interactrank", rooted)
+        open_scorers("bm25,interactrank", rooted, export, print)
     with pytest.raises(UsageError, match="twice"):
-        open_scorers("two_tower,two_tower", rooted)
+        open_scorers("two_tower,two_tower", rooted, export, print)
     with pytest.raises(UsageError, match="empty"):
-        open_scorers(" , ", rooted)
+        open_scorers(" , ", rooted, export, print)
 
 
 def test_all_are_bm25_and_every_model_below_the_root_by_its_directory(
@@ -224,8 +226,43 @@ def test_all_are_bm25_and_every_model_below_the_root_by_its_directory(
     (tmp_path / "two_tower.checkpoint").write_bytes(b"")
     (tmp_path / "unfinished").mkdir()
     rooted = replace(config, models_root=str(tmp_path))
-    assert list(open_scorers("all", rooted)) == ["bm25", "a_second", "two_tower"]
-    assert list(open_scorers("all", replace(config, models_root=str(tmp_path / "nothing")))) == ["bm25"]
+    assert list(open_scorers("all", rooted, export, print)) == ["bm25", "a_second", "two_tower"]
+    nothing = replace(config, models_root=str(tmp_path / "nothing"))
+    assert list(open_scorers("all", nothing, export, print)) == ["bm25"]
+
+
+def test_a_model_that_does_not_fit_is_named_and_all_leaves_it_out(
+    tmp_path: Path, config: TrainConfig, two_tower: TrainResult, interactrank: TrainResult, export: Export
+):
+    save(two_tower, export.manifest, tmp_path / "two_tower")
+    other = replace(interactrank.spec, cross=("other", *interactrank.spec.cross[1:]))
+    save(replace(interactrank, spec=other), export.manifest, tmp_path / "of_other_data")
+    save(two_tower, export.manifest, tmp_path / "oracle")
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged/model.json").write_text("{}")
+    rooted = replace(config, models_root=str(tmp_path))
+    with pytest.raises(ModelError, match=r"of_other_data: .*'cross\[0\]'"):
+        open_scorers("two_tower,of_other_data", rooted, export, print)
+    with pytest.raises(UsageError, match="the truth"):
+        open_scorers("two_tower,oracle", rooted, export, print)
+    said: list[str] = []
+    assert list(open_scorers("all", rooted, export, said.append)) == ["bm25", "two_tower"]
+    left_out = [str(tmp_path / name) for name in ("damaged", "of_other_data", "oracle")]
+    assert [line.split(" is left out: ")[0] for line in said] == left_out
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_models_are_scored_on_the_device_of_the_configuration(
+    tmp_path: Path, config: TrainConfig, two_tower: TrainResult, export: Export, monkeypatch: pytest.MonkeyPatch
+):
+    save(two_tower, export.manifest, tmp_path / "two_tower")
+    rooted = replace(config, models_root=str(tmp_path), device="cuda")
+    with pytest.raises(TrainingError, match=r"train\.device"):
+        open_scorers("two_tower", rooted, export, print)
+    monkeypatch.setattr("models.open_models.device_of", lambda wanted: torch.device("meta"))
+    opened = open_scorers("two_tower", rooted, export, print)["two_tower"]
+    assert isinstance(opened, TowerScorer)
+    assert {parameter.device.type for parameter in opened.model.parameters()} == {"meta"}
 
 
 def test_models_of_one_contract_share_their_tables(config: TrainConfig, two_tower: TrainResult, export: Export):
