@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -11,6 +12,10 @@ import torch.distributed as dist
 from torch import Tensor
 
 from models.errors import TrainingError
+
+# After each epoch all ranks wait while the first one validates, which on a large split takes longer than the 10 to 30
+# minutes after which torch gives up. A rank that dies is noticed without it: what started the ranks ends them all.
+_TIMEOUT = timedelta(hours=12)
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,7 @@ def process_group(wanted_device: str) -> Iterator[Ranks]:
     if count == 1:
         yield Ranks(device=device)
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_TIMEOUT)
     try:
         yield Ranks(dist.get_rank(), count, device)
     finally:
