@@ -3,7 +3,9 @@
 import argparse
 import json
 import os
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -97,10 +99,12 @@ def run_train(args: argparse.Namespace, context: Context) -> dict[str, Any] | No
     if args.executors < 0:
         raise UsageError(f"--executors is {args.executors}: give the number of processes, 1 or more")
     if args.executors:
-        out = args.out or Path(context.config.train.models_root) / args.model
-        paths = [path.absolute() for path in (args.data, out)]
+        # Executors run in folders of their own.
+        root = Path(context.config.train.models_root).absolute()
+        config = replace(context.config.train, models_root=str(root))
+        out = (args.out or root / args.model).absolute()
         return context.on_executors(
-            args.executors, train_in_group, context.config.train, args.model, *paths, args.fresh
+            args.executors, train_in_group, config, args.model, args.data.absolute(), out, args.fresh
         )
     return train_model(args.data, args.model, args.out, context, args.fresh)
 
@@ -145,11 +149,15 @@ def train_in_group(
     track: "Track | None" = None,
     log: "Log | None" = None,
 ) -> dict[str, Any] | None:
-    """Train as one of the processes that the environment names (see models.distributed), or alone."""
+    """Train as one of the processes that the environment names (see models.distributed), or alone.
+
+    Without ``log`` the first of them writes its lines to stderr.
+    """
     _share_cores()
     from models.dataset import Export
     from models.distributed import process_group
     from models.model_dir import save
+    from models.open_models import BM25
     from models.registry import get_model
     from models.scorers import no_track
     from models.telemetry import no_log
@@ -157,7 +165,6 @@ def train_in_group(
 
     if name == BM25:
         raise UsageError("bm25 needs no training: use it directly, evaluate --models bm25,...")
-    from models.open_models import BM25
     # Before anything is removed or written at a place that the name is a part of.
     get_model(name)
     checkpoint = out.with_name(f"{out.name}.checkpoint")
@@ -167,7 +174,7 @@ def train_in_group(
             checkpoint.unlink(missing_ok=True)
         ranks.wait()
         export = Export(data)
-        track, log = (track or no_track, log or no_log) if ranks.first else (no_track, no_log)
+        track, log = (track or no_track, log or _to_stderr) if ranks.first else (no_track, no_log)
         result = train(config, export, name, track, log=log, ranks=ranks, checkpoint=checkpoint, events=events)
         if not ranks.first:
             return None
@@ -186,29 +193,33 @@ def train_in_group(
     }
 
 
+def _to_stderr(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
 def evaluate_models(data: Path, models: str, split: str, context: Context, note: str = "") -> dict[str, Any]:
     """Metrics and cost of all models over the same rows; also kept as ``{models_root}/evaluation.json``."""
     _share_cores()
     from models.cost import cost_of
     from models.dataset import Export
     from models.evaluate import evaluate
+    from models.open_models import open_scorers
     from models.scorers import TowerScorer
 
     config = context.config.train
     export = Export(data)
+    scorers = open_scorers(models, config, export, context.log)
     result = evaluate(export, scorers, split, seed=config.seed, track=context.track)
     for name, scorer in scorers.items():
         entry = result["models"][name]
         entry["cost"] = None
         if isinstance(scorer, TowerScorer):
             entry["cost"] = cost_of(scorer, export, split)
-    from models.open_models import open_scorers
             entry |= {"learned": learned} if (learned := scorer.model.learned()) else {}
     result |= {"data": str(data), "note": note, "coverage_by_ds": export.manifest.coverage_by_ds}
     write_text(Path(config.models_root) / EVALUATION, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
     return result
 
-    scorers = open_scorers(models, config, export, context.log)
 
 def _share_cores() -> None:
     # OpenMP threads that spin at barriers slow a step tenfold when anything else runs; read once, when torch loads.
