@@ -34,7 +34,15 @@ class Telemetry:
         self.ranks, self.log = ranks, log
         self.writer: SummaryWriter | None = None
         self._losses: Tensor | None = None
-        self._rows, self._steps, self._waited, self._since = 0, 0, 0.0, time.monotonic()
+        self._rows, self._steps, self._waited, self._seconds, self._since = 0, 0, 0.0, 0.0, time.monotonic()
+
+    def resume(self) -> None:
+        """Steps begin, or go on."""
+        self._since = time.monotonic()
+
+    def pause(self) -> None:
+        """What follows is no part of any step."""
+        self._seconds += time.monotonic() - self._since
 
     def write_to(self, directory: Path | None, done: int) -> None:
         """TensorBoard files there from now on; what an earlier run wrote after step ``done`` is hidden."""
@@ -62,7 +70,7 @@ class Telemetry:
     def _report(self, done: int, rate: float, waited: float) -> None:
         assert self._losses is not None
         sums = self.ranks.sum(torch.cat([self._losses, self._losses.new_tensor([float(self._rows)])])).tolist()
-        seconds = time.monotonic() - self._since
+        seconds = self._seconds + time.monotonic() - self._since
         means = [value / self._steps for value in sums[:-1]]
         if not all(map(math.isfinite, means)):
             raise TrainingError(f"{self.name} step {done}: the loss is {means}. Lower train.learning_rate.")
@@ -86,4 +94,4 @@ class Telemetry:
 
     def _restart(self, waited: float) -> None:
         self._losses = None
-        self._rows, self._steps, self._waited, self._since = 0, 0, waited, time.monotonic()
+        self._rows, self._steps, self._waited, self._seconds, self._since = 0, 0, waited, 0.0, time.monotonic()

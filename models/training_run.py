@@ -82,29 +82,33 @@ class TrainingRun:
             range(progress.step, len(loader)),
             self.config.workers,
         )
-        seen, waited = self.rows_seen, self.waited
+        rows, waited = 0, self.waited
         self.objective.train()
+        self.telemetry.resume()
         for batch in track(batches, f"{self.name} epoch {progress.epoch}/{self.config.epochs}", len(batches)):
             rate = learning_rate(self.config, self.done, self.steps)
             losses = self._step(batch, rate)
             progress.losses += losses
             progress.step += 1
-            self.rows_seen += len(batch.rows)
+            rows += len(batch.rows)
             self.waited = waited + batches.waited
             self.telemetry.step(self.done, losses, len(batch.rows), rate, self.waited)
             if progress.step % self.config.checkpoint_steps == 0 and progress.step < len(loader):
                 self._save()
         seconds = time.monotonic() - start
+        self.telemetry.pause()
         self.training_seconds += seconds
-        self._end_epoch(batch, self.rows_seen - seen, seconds)
+        everyone = int(self.ranks.sum(torch.tensor(rows, device=self.ranks.device)))
+        self.rows_seen += everyone
+        self._end_epoch(batch, everyone, seconds)
 
     def _step(self, batch: Batch, rate: float) -> Tensor:
         """One step of the optimizer; returns this rank's losses (H + 2,)."""
+        torch.manual_seed(_seed_of(self.config.seed, self.done, _ALL_RANKS))
         self.model.at_step(self.done / self.steps)
         torch.manual_seed(_seed_of(self.config.seed, self.done, self.ranks.rank))
         losses: Tensor = self.forward(batch.to(self.ranks.device))
         set_learning_rate(self.optimizer, rate)
-        torch.manual_seed(_seed_of(self.config.seed, self.done, _ALL_RANKS))
         self.optimizer.zero_grad(set_to_none=True)
         # Ranks average their gradients, but each has computed its part of a sum.
         (losses @ self.objective.weights * self.ranks.count).backward()
@@ -120,12 +124,12 @@ class TrainingRun:
             raise TrainingError(
                 f"{self.name} epoch {progress.epoch}: the loss is {total}. Lower train.learning_rate and train again."
             )
+        if progress.epoch == config.epochs:
+            self.model.at_step(1.0)
         found = self.ranks.from_first(self._validated() if self.ranks.first else {})
         watched = self.ranks.from_first(self._watched(last) if self.ranks.first else {})
         parts = named_losses(heads, means.tolist())
         rate = learning_rate(config, self.done - 1, self.steps)
-        if progress.epoch == config.epochs:
-            self.model.at_step(1.0)
         point = {"epoch": progress.epoch, "loss": total, **parts, "learning_rate": rate, **watched, **_prefixed(found)}
         progress.curve.append(point)
         if self.model.settled():

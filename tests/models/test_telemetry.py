@@ -1,6 +1,7 @@
 import math
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,6 +19,20 @@ def test_a_line_an_interval_says_how_it_goes():
     [line] = said
     assert line.startswith("two_tower step 2/10 loss_click=2 loss_save=0.5 loss_own=0.4 learning_rate=0.01 ")
     assert re.search(r"rows_per_second=\S+ wait_share=0 eta_seconds=\d+$", line)
+
+
+def test_what_lies_between_two_epochs_is_no_part_of_an_interval(monkeypatch: pytest.MonkeyPatch):
+    said: list[str] = []
+    clock = iter([0.0, 1.0, 5.0, 105.0, 108.0, 108.0])
+    monkeypatch.setattr("models.telemetry.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    telemetry = Telemetry("two_tower", ("click",), 10, 2, Ranks(), said.append)
+    telemetry.resume()
+    telemetry.step(1, torch.tensor([1.0, 0.0, 0.0]), rows=30, rate=0.01, waited=0.0)
+    telemetry.pause()
+    telemetry.resume()
+    telemetry.step(2, torch.tensor([1.0, 0.0, 0.0]), rows=40, rate=0.01, waited=0.0)
+    # 4 seconds before and 3 after a validation of 100.
+    assert "rows_per_second=10 " in said[0]
 
 
 def test_only_the_first_rank_speaks():

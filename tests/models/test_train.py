@@ -1,6 +1,8 @@
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
+from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
@@ -77,8 +79,6 @@ def test_an_unknown_name_is_refused_before_anything_is_read(tmp_path: Path, conf
     with pytest.raises(UnknownNameError, match="two_tower"):
         train(config, export, "two_towers")
 
-
-def test_progress_passes_every_batch_through(tmp_path: Path, config: TrainConfig):
 @pytest.mark.parametrize("metric", ["ndcg@10", "auc"])
 def test_requests_of_one_item_are_judged_by_row_auc_only(tmp_path: Path, config: TrainConfig, metric: str):
     export = Export(write_export(tmp_path / "data", replace(SMALL, shown=1, requests=(300, 60, 20))))
@@ -88,6 +88,8 @@ def test_requests_of_one_item_are_judged_by_row_auc_only(tmp_path: Path, config:
     assert 0 < train(replace(short, early_stopping_metric="row_auc"), export, "two_tower").metrics["row_auc"] < 1
 
 
+
+def test_progress_passes_every_batch_through(tmp_path: Path, config: TrainConfig):
     export = Export(write_export(tmp_path / "data", SMALL))
     seen: list[tuple[str, int, int]] = []
 
