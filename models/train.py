@@ -77,7 +77,8 @@ def train(
     tables = (shared or SharedTables()).of(spec, export)
     scaling = CrossScaling.fit(rows.cross[_sampled(len(rows))], spec.cross)
     numerics = NumericStatistics.fit(tables.items.numerics[torch.from_numpy(np.unique(rows.item).astype(np.int64))])
-    with torch.random.fork_rng():
+    # Only the device that is trained on: others belong to other processes.
+    with torch.random.fork_rng(devices=[ranks.device] if ranks.device.type == "cuda" else []):
         torch.manual_seed(config.seed)
         model = constructor(spec, config, scaling, numerics).to(ranks.device)
         model.start_at(rates.to(ranks.device))

@@ -52,6 +52,19 @@ def test_training_leaves_the_global_random_state_alone(tmp_path: Path, config: T
 
 
 def test_it_stops_when_validation_gets_no_better(tmp_path: Path, config: TrainConfig):
+def test_generators_of_gpus_that_it_does_not_use_are_left_alone(tmp_path: Path, config: TrainConfig, monkeypatch):
+    export = Export(write_export(tmp_path / "data", SMALL))
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.cuda.get_rng_state", lambda device: pytest.fail(f"{device} was touched"))
+    train(replace(config, epochs=1), export, "two_tower")
+
+
+@pytest.mark.parametrize("name", ["seed", "in_batch_weight", "workers"])
+def test_settings_below_0_are_refused_by_name(name: str):
+    with pytest.raises(ValueError, match=f"{name} must be 0 or more"):
+        TrainConfig(**{name: -1})
+
+
     export = Export(write_export(tmp_path / "data", SMALL))
     result = train(replace(config, epochs=30, patience=1, learning_rate=0.05), export, "two_tower")
     assert len(result.curve) == result.best_epoch + 1 < 30
@@ -66,6 +79,15 @@ def test_without_validation_all_epochs_run_and_the_last_is_kept(tmp_path: Path, 
 
 
 @pytest.mark.parametrize(("label", "kind"), [(0, "negative"), (1, "positive")])
+@pytest.mark.parametrize("metric", ["ndcg@10", "auc"])
+def test_requests_of_one_item_are_judged_by_row_auc_only(tmp_path: Path, config: TrainConfig, metric: str):
+    export = Export(write_export(tmp_path / "data", replace(SMALL, shown=1, requests=(300, 60, 20))))
+    short = replace(config, epochs=1)
+    with pytest.raises(TrainingError, match=rf"metric is {metric}.*train\.early_stopping_metric=row_auc"):
+        train(replace(short, early_stopping_metric=metric), export, "two_tower")
+    assert 0 < train(replace(short, early_stopping_metric="row_auc"), export, "two_tower").metrics["row_auc"] < 1
+
+
 def test_labels_of_one_kind_are_an_error(tmp_path: Path, config: TrainConfig, label: int, kind: str):
     export = Export(write_export(tmp_path / "data", SMALL))
     export.split(TRAIN).labels[:, 0] = label
@@ -78,15 +100,6 @@ def test_an_unknown_name_is_refused_before_anything_is_read(tmp_path: Path, conf
     (export.directory / "items.arrow").unlink()
     with pytest.raises(UnknownNameError, match="two_tower"):
         train(config, export, "two_towers")
-
-@pytest.mark.parametrize("metric", ["ndcg@10", "auc"])
-def test_requests_of_one_item_are_judged_by_row_auc_only(tmp_path: Path, config: TrainConfig, metric: str):
-    export = Export(write_export(tmp_path / "data", replace(SMALL, shown=1, requests=(300, 60, 20))))
-    short = replace(config, epochs=1)
-    with pytest.raises(TrainingError, match=rf"metric is {metric}.*train\.early_stopping_metric=row_auc"):
-        train(replace(short, early_stopping_metric=metric), export, "two_tower")
-    assert 0 < train(replace(short, early_stopping_metric="row_auc"), export, "two_tower").metrics["row_auc"] < 1
-
 
 
 def test_progress_passes_every_batch_through(tmp_path: Path, config: TrainConfig):
