@@ -28,7 +28,7 @@ _CHOICES = {
     "precision": (FP32, BF16),
 }
 _AT_LEAST = {
-    0: ("weight_decay", "focal_gamma", "in_batch_weight", "cross_batch_negatives", "workers"),
+    0: ("seed", "weight_decay", "focal_gamma", "in_batch_weight", "cross_batch_negatives", "workers"),
     1: (
         *("epochs", "patience", "batch_requests", "dim", "id_dim", "category_dim", "ngram"),
         *("max_text_features", "history_length", "log_steps", "checkpoint_steps"),
