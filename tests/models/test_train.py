@@ -1,8 +1,9 @@
 import itertools
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-
 from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -51,7 +52,6 @@ def test_training_leaves_the_global_random_state_alone(tmp_path: Path, config: T
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_it_stops_when_validation_gets_no_better(tmp_path: Path, config: TrainConfig):
 def test_generators_of_gpus_that_it_does_not_use_are_left_alone(tmp_path: Path, config: TrainConfig, monkeypatch):
     export = Export(write_export(tmp_path / "data", SMALL))
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
@@ -65,6 +65,7 @@ def test_settings_below_0_are_refused_by_name(name: str):
         TrainConfig(**{name: -1})
 
 
+def test_it_stops_when_validation_gets_no_better(tmp_path: Path, config: TrainConfig):
     export = Export(write_export(tmp_path / "data", SMALL))
     result = train(replace(config, epochs=30, patience=1, learning_rate=0.05), export, "two_tower")
     assert len(result.curve) == result.best_epoch + 1 < 30
@@ -78,7 +79,6 @@ def test_without_validation_all_epochs_run_and_the_last_is_kept(tmp_path: Path, 
     assert (result.best_epoch, len(result.curve), result.metrics) == (3, 3, {})
 
 
-@pytest.mark.parametrize(("label", "kind"), [(0, "negative"), (1, "positive")])
 @pytest.mark.parametrize("metric", ["ndcg@10", "auc"])
 def test_requests_of_one_item_are_judged_by_row_auc_only(tmp_path: Path, config: TrainConfig, metric: str):
     export = Export(write_export(tmp_path / "data", replace(SMALL, shown=1, requests=(300, 60, 20))))
@@ -88,6 +88,7 @@ def test_requests_of_one_item_are_judged_by_row_auc_only(tmp_path: Path, config:
     assert 0 < train(replace(short, early_stopping_metric="row_auc"), export, "two_tower").metrics["row_auc"] < 1
 
 
+@pytest.mark.parametrize(("label", "kind"), [(0, "negative"), (1, "positive")])
 def test_labels_of_one_kind_are_an_error(tmp_path: Path, config: TrainConfig, label: int, kind: str):
     export = Export(write_export(tmp_path / "data", SMALL))
     export.split(TRAIN).labels[:, 0] = label
@@ -113,6 +114,48 @@ def test_progress_passes_every_batch_through(tmp_path: Path, config: TrainConfig
 
     train(replace(config, epochs=2), export, "two_tower", track)
     assert seen == [("two_tower epoch 1/2", 2, 2), ("two_tower epoch 2/2", 2, 2)]
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_every_model_trains_in_bf16_and_stays_in_single_precision(tmp_path: Path, config: TrainConfig, name: str):
+    export = Export(write_export(tmp_path / "data", SMALL))
+    one_step = replace(config, epochs=1, batch_requests=60, dropout=0.0, id_dropout=0.0)
+    found = train(replace(one_step, precision="bf16"), export, name)
+    exact = train(one_step, export, name)
+    assert found.curve[0]["loss"] == pytest.approx(exact.curve[0]["loss"], rel=0.02)
+    assert found.curve[0]["loss"] != exact.curve[0]["loss"]
+    weights = found.model.state_dict()
+    assert all(torch.isfinite(tensor).all() and tensor.dtype != torch.bfloat16 for tensor in weights.values())
+
+
+@pytest.mark.parametrize("name", ["two_tower", "interactrank"])
+def test_a_compiled_step_learns_the_same(tmp_path: Path, config: TrainConfig, name: str, monkeypatch):
+    export = Export(write_export(tmp_path / "data", SMALL))
+    short = replace(config, epochs=1, batch_requests=60, dropout=0.0, id_dropout=0.0)
+    # Captures and differentiates as the default does, but needs no C++ compiler.
+    monkeypatch.setattr("torch.compile", partial(torch.compile, backend="aot_eager"))
+    compiled, eager = train(replace(short, compile=True), export, name), train(short, export, name)
+    for weight, tensor in eager.model.state_dict().items():
+        assert torch.allclose(tensor, compiled.model.state_dict()[weight], rtol=1e-3, atol=1e-4), weight
+
+
+class Doubled(Ranks):
+    """As if another rank had done the same."""
+
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        return values * 2
+
+
+def test_rows_per_second_are_those_of_all_ranks(tmp_path: Path, config: TrainConfig, monkeypatch):
+    export = Export(write_export(tmp_path / "data", SMALL))
+    said: list[str] = []
+    clock = itertools.count()
+    monkeypatch.setattr("models.training_run.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    result = train(replace(config, epochs=2), export, "two_tower", log=said.append, ranks=Doubled())
+    # The clock is read once before the steps of an epoch and once after.
+    rows = 2 * len(export.split(TRAIN))
+    assert result.rows_per_second == rows
+    assert f" rows/s={rows} seconds=1.0" in said[0]
 
 
 def test_statistics_of_a_large_split_come_in_pieces_and_from_a_sample(
