@@ -43,13 +43,15 @@ from tests.benchmarks.public_interactrank import PublicBatch, PublicInteractRank
 from tests.benchmarks.stock_loader import FlatBatches, FlatRows
 
 SIZE = Size(requests=int(os.environ.get("PRERANK_BENCH_REQUESTS") or 8_000))
+# The short form is too short for the figures that are promised, and keeps none.
+LONG = not os.environ.get("PRERANK_BENCH_REQUESTS")
 RESULTS = Path(__file__).parent / "results"
 # Towers of 512 and 256, vectors of 64 and 100 actions, as the public code has them.
 CONFIG = TrainConfig(hidden=(512, 256), dim=64, history_length=100, batch_requests=50, workers=1, tensorboard=False)
-ROWS_PER_BATCH = CONFIG.batch_requests * SIZE.shown
-REPEATS = 7
 # And its mask blocks, which are most of its work.
 PUBLIC_MASKS = InteractRankConfig(blocks=4, block_width=2048)
+ROWS_PER_BATCH = CONFIG.batch_requests * SIZE.shown
+REPEATS = 7
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +91,7 @@ def test_loader_against_a_stock_data_loader_over_the_flat_layout(data: Path, tab
     }
     ratios = {name: rate["prerank"] / value for name, value in rate.items()}
     report("loader", {"rows": len(rows), "rows_per_second": rate, "times_slower": ratios, "bytes": sizes})
-    assert all(ratios.values())
+    assert min(ratios[name] for name in stock) >= (10 if LONG else 1)
 
 
 def test_step_against_the_public_model(tables: FeatureTables) -> None:
@@ -118,9 +120,9 @@ def test_step_against_the_public_model(tables: FeatureTables) -> None:
         "gflop_per_step": {name: value / 1e9 for name, value in flops.items()},
         "share_of_matmul_peak": {name: flops[name] / best[name] / peak for name in runs},
         "peak_gflop_per_second": peak / 1e9,
+        "compiled": _compiled(tables, [loader.step(order, step) for step in range(4)]),
     }
     report("step", result)
-        "compiled": _compiled(tables, [loader.step(order, step) for step in range(4)]),
     assert best["prerank"] < best["public"]
 
 
@@ -130,7 +132,8 @@ def test_share_of_time_that_steps_wait_for_data(data: Path) -> None:
         result = train(replace(CONFIG, epochs=1, workers=workers, hidden=(256,)), Export(data), "interactrank")
         shares[f"{workers} threads"], rates[f"{workers} threads"] = result.wait_share, result.rows_per_second
     report("waiting", {"share_of_time_waiting": shares, "rows_per_second": rates})
-    assert all(0 <= share < 1 for share in shares.values())
+    # The loader of the defaults, which makes batches ahead in one thread.
+    assert shares["1 threads"] < (0.05 if LONG else 0.5)
 
 
 @pytest.mark.gpu
@@ -276,6 +279,6 @@ def report(part: str, result: dict[str, Any]) -> None:
     }
     text = json.dumps({"part": part, **result, "on": machine}, indent=2)
     print(f"\n{text}")
-    if not os.environ.get("PRERANK_BENCH_REQUESTS"):
+    if LONG:
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / f"train_{part}.json").write_text(text + "\n")
