@@ -158,4 +158,5 @@ def tower_pairs(spark: SparkSession, made: ScoreLake) -> Any:
 
     shapes = [[words], [words], [listed], [cross]]
     ranked = predict_batch_udf(make, return_type=FloatType(), batch_size=1024, input_tensor_shapes=shapes)
-    return spark.read.parquet(*[str(path)] * (TOWER_PAIRS // _TOWER_ROWS)).select(ranked("q_text", "v_text", "best", "cross"))
+    pairs = spark.read.parquet(*[str(path)] * (TOWER_PAIRS // _TOWER_ROWS))
+    return pairs.select(ranked("q_text", "v_text", "best", "cross"))
