@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from models.scorers import Track
     from models.telemetry import Log
 
+BM25 = "bm25"
 #: Names of ``models.registry.MODELS``, which would bring torch.
 TRAINABLE = (
     "two_tower",
@@ -157,7 +158,6 @@ def train_in_group(
     from models.dataset import Export
     from models.distributed import process_group
     from models.model_dir import save
-    from models.open_models import BM25
     from models.registry import get_model
     from models.scorers import no_track
     from models.telemetry import no_log

@@ -7,6 +7,7 @@ import torch
 from etl.contract.errors import UsageError
 from etl.contract.paths import local_path
 from models.bm25 import Bm25Scorer
+from models.cli import BM25
 from models.config import TrainConfig
 from models.dataset import Export
 from models.distributed import device_of
@@ -17,7 +18,7 @@ from models.promotion import require_fit
 from models.scorers import Scorer, SharedTables, TowerScorer
 from models.telemetry import Log
 
-BM25, ALL = "bm25", "all"
+ALL = "all"
 #: Folders below the models' folder that hold something else.
 _NOT_MODELS = ("versions", "tensorboard", "ablation")
 
