@@ -1,6 +1,7 @@
 """What one write replaces and what it leaves; one small table, a commit for each promise."""
 
 import pytest
+from pyspark.sql import functions as F
 
 from etl import write as writing
 from etl.conflicts import signature_of
@@ -10,7 +11,7 @@ from etl.delta_log import commit_info
 from etl.lake import Lake
 from etl.operations.audit import recorded_runs
 from etl.runs import OPTIMIZED, SUCCEEDED, Run
-from etl.write import Output, optimize, replace_partitions
+from etl.write import Output, Recorder, Written, optimize, replace_partitions
 from etl.write_errors import WriteVerificationError
 from tests.etl.logs import contents
 
@@ -101,6 +102,25 @@ def test_a_commit_that_holds_other_rows_than_computed_is_an_error_without_a_reco
     monkeypatch.undo()
     lake.refresh(c.RUNS)
     assert lake.read(c.RUNS).count() == runs
+
+
+def test_what_is_told_in_the_background_is_recorded_by_the_end_of_the_block_in_order(lake):
+    runs = [Run("test", "config") for _ in range(2)]
+    with Recorder(lake) as tell:
+        for run in runs:
+            tell(run, [Written("things", DateRange(D[0], D[0]), 0, 1)])
+    told = lake.read(c.RUNS).where(F.col("run_id").isin([run.run_id for run in runs])).orderBy("finished_at")
+    assert [row.run_id for row in told.collect()] == [run.run_id for run in runs]
+
+
+@pytest.mark.faults
+def test_what_could_not_be_recorded_is_an_error_at_the_end_of_the_block(lake, monkeypatch):
+    def full(*given):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(writing, "append_records", full)
+    with pytest.raises(OSError, match="no space"), Recorder(lake) as tell:
+        tell(Run("test", "config"), [Written("things", DateRange(D[0], D[0]), 0, 1)])
 
 
 def test_every_output_of_a_run_is_recorded_under_one_id(lake):
