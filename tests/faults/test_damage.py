@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 from etl.contract import columns as c
+from etl.tiles import table_of
 from tests.etl.logs import random_log
 from tests.faults.program import DAY, ONE_DAY, WHOLE_RANGE, forget_checksum, truncate
 
@@ -107,8 +108,12 @@ def test_a_file_that_differs_from_its_checksum_is_named(copied):
     program.fails("check", "--table", c.EVENTS, *ONE_DAY, saying=[str(file), "its checksum differs"])
 
 
-@pytest.mark.parametrize("table", [c.INTERACTIONS_DAILY, c.QUERIES_DAILY])
-def test_a_damaged_partial_is_named_and_built_again_from_events(copied, whole, table):
+@pytest.mark.parametrize(
+    ("table", "days"),
+    [(table_of(1), f"--start-ds {DAY} --end-ds {DAY}"), (c.QUERIES_DAILY, f"--ds {DAY}")],
+    ids=["pairs", "queries"],
+)
+def test_a_damaged_partial_is_named_and_built_again_from_events(copied, whole, table, days):
     program = copied()
     file = program.files(table)[0]
     truncate(file)
@@ -116,7 +121,7 @@ def test_a_damaged_partial_is_named_and_built_again_from_events(copied, whole, t
         "interactions",
         "--ds",
         "2024-02-29",
-        saying=[f"table '{table}', {DAY}", str(file), f"prerank interactions --again --ds {DAY}"],
+        saying=[f"table '{table}', {DAY}", str(file), f"prerank interactions --again {days}"],
     )
     assert program.rows(c.INTERACTIONS) == whole.rows(c.INTERACTIONS)
     program.succeeds("interactions", "--again", *ONE_DAY)
