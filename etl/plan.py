@@ -4,7 +4,7 @@ A (table, ds) is judged by its last run record: the definition hash that it was 
 source at that moment against the version in which each source day last changed.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from operator import attrgetter
 
@@ -117,7 +117,16 @@ def read_history(lake: Lake, tables: Iterable[str]) -> History:
                     of_table.pop(ds, None)
                 else:
                     of_table[ds] = built
+        for ds in _lost(recorded.get(table, ()), standing.get(table, ())):
+            of_table.pop(ds, None)
     return history
+
+
+def _lost(recorded: Iterable[Row], standing: Iterable[Row]) -> Iterator[str]:
+    """Days whose last write is told of and no longer there: what stands is older than what was meant to."""
+    there = {(row.run_id, row.output_version) for row in standing}
+    last = {ds: (row.run_id, row.output_version) for row in recorded for ds in DateRange(row.ds, row.end_ds)}
+    return (ds for ds, write in last.items() if write not in there)
 
 
 def _recorded(lake: Lake, tables: Iterable[str]) -> dict[str, list[Row]]:
