@@ -21,7 +21,7 @@ def table(tmp_path):
     (tmp_path / "_delta_log").mkdir()
 
     def commit(*actions):
-        lines = [one if isinstance(one, str) else json.dumps(one) for one in (INFO, *actions)]
+        lines = [one if isinstance(one, str) else json.dumps(one, ensure_ascii=False) for one in (INFO, *actions)]
         (tmp_path / "_delta_log" / f"{0:020d}.json").write_text("\n".join(lines) + "\n", encoding="utf-8")
         return str(tmp_path)
 
@@ -42,6 +42,11 @@ def table(tmp_path):
 )
 def test_rows_added_are_told_by_the_files_of_the_commit(spark, table, actions, whole, rows):
     assert rows_added(spark, table(*actions), 0, whole=whole) == rows
+
+
+def test_ids_may_hold_what_unicode_counts_as_the_end_of_a_line(spark, table):
+    path = table({"add": {"path": "ds=a\u2028b\x85c.parquet", "stats": '{"numRecords":2}'}})
+    assert rows_added(spark, path, 0, whole=True) == 2
 
 
 def test_an_entry_that_is_not_whole_is_a_damaged_log(spark, table):
