@@ -2,19 +2,7 @@
 
 from etl.contract.dates import DateRange, shift_ds
 from etl.contract.errors import PrerankError
-
-#: What makes a table, for those that ``prerank interactions`` does not.
-_MADE_BY = {
-    **{table: f"ingest --table {table} --source ..." for table in ("events", "items", "queries", "candidates")},
-    "events_rejected": "ingest --table events --source ...",
-    "runs": "ingest --table events --source ...",
-    "item_vectors": "embed --model DIR",
-    "scores": "score --model DIR",
-    "models": "promote --model DIR --data DIR",
-    "monitoring": "monitor",
-}
-#: These verbs take one day.
-_DAY_BY_DAY = ("item_vectors", "scores", "models")
+from etl.made_by import command_for
 
 
 class MissingDataError(PrerankError):
@@ -25,13 +13,11 @@ class MissingDataError(PrerankError):
         super().__init__(table, days, where)
 
     def __str__(self) -> str:
-        command = f"prerank {_MADE_BY.get(self.table, 'interactions')}"
+        command = command_for(self.table, self.days)
         if self.days is None:
             return f"no table '{self.table}' at {self.where}. Make it with: {command} (is lake.root right?)"
-        each = self.table in _DAY_BY_DAY
-        span = f"--ds {self.days.start}" if each else f"--start-ds {self.days.start} --end-ds {self.days.end}"
         return (
-            f"table '{self.table}' was not built for {self.days} ({self.where}). Make it with: {command} {span}; "
+            f"table '{self.table}' was not built for {self.days} ({self.where}). Make it with: {command}; "
             "on the first day of a log there is nothing before it: start a day later"
         )
 

@@ -1,7 +1,8 @@
 """What is wrong with the places where tables, logs and files lie."""
 
-from etl.contract.dates import shift_ds
+from etl.contract.dates import DateRange, shift_ds
 from etl.contract.errors import PrerankError
+from etl.made_by import REPLACED, command_again
 
 
 class FileSystemError(PrerankError):
@@ -54,18 +55,6 @@ class NotWritableError(PrerankError):
         )
 
 
-#: How the days of a table are made again; any other is made by the verb that wrote it, once the day is gone.
-_MADE_BY = {
-    "events": "prerank ingest --source ... --input ...",
-    "events_rejected": "prerank ingest --source ... --input ...",
-    "items": "prerank ingest --table items --source ... --input ...",
-    "queries": "prerank ingest --table queries --source ... --input ...",
-    "candidates": "prerank ingest --table candidates --source ... --input ...",
-    "interactions": "prerank interactions",
-    "query_items": "prerank interactions",
-    "interactions_daily": "prerank interactions --again",
-    "queries_daily": "prerank interactions --again",
-}
 _TILES = "interactions_tiles_"
 
 
@@ -85,9 +74,9 @@ class DamagedFileError(PrerankError):
     def _again(self) -> str:
         if self.table.startswith(_TILES):
             end = shift_ds(self.ds, int(self.table.removeprefix(_TILES)) - 1)
-            return f"build its days again: {_MADE_BY['interactions_daily']} --start-ds {self.ds} --end-ds {end}"
-        if self.table in _MADE_BY:
-            return f"make the day again: {_MADE_BY[self.table]} --ds {self.ds}"
+            return f"build its days again: {command_again('interactions_daily', DateRange(self.ds, end))}"
+        if self.table in REPLACED:
+            return f"make the day again: {command_again(self.table, DateRange(self.ds, self.ds))}"
         folder = self.path.partition("/ds=")[0]
         drop = f"drop the day by Spark SQL, DELETE FROM delta.`{folder}` WHERE ds = '{self.ds}'"
         if self.table == "runs":

@@ -6,6 +6,7 @@ from etl.errors import EmptyInputError, GateError, ImmatureLabelsError, MissingD
 from etl.write_errors import WriteVerificationError
 
 DAYS = DateRange("2024-02-28", "2024-02-29")
+ONE = DateRange("2024-02-28", "2024-02-28")
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,7 @@ def test_every_failure_has_its_exit_code_and_says_whether_to_retry(error, code, 
         (MissingDataError("monitoring", DAYS, "lake"), ["prerank monitor --start-ds"]),
         (MissingDataError("interactions_tiles_4", DAYS, "lake"), ["prerank interactions --start-ds"]),
         (MissingDataError("items", DAYS, "lake"), ["ingest --table items"]),
+        (MissingDataError("queries_daily", ONE, "lake"), ["prerank interactions --ds 2024-02-28;"]),
         (
             ImmatureLabelsError(DAYS, 2, DateRange("2024-02-01", "2024-03-01")),
             [
