@@ -5,7 +5,7 @@ from typing import Any
 
 from etl.config import EtlConfig
 from etl.contract.dates import DateRange
-from tests.etl import reference
+from tests.etl import reference, reference_rows
 
 _P1, _P2, _P3 = 0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9
 _P4, _P5 = 0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5
@@ -55,7 +55,7 @@ def stays(request_id: str, item_id: str, rate: float, seed: int) -> bool:
 def sampled(
     rows: Mapping[tuple[str, str], dict[str, Any]], train_days: Collection[str], config: EtlConfig
 ) -> dict[tuple[str, str], dict[str, Any]]:
-    """The rows (as reference.training_rows gives them) that stay, with their weights."""
+    """The rows (as reference_rows.training_rows gives them) that stay, with their weights."""
     rate, seed = config.export.impression_sampling_rate, config.export.sampling_seed
     kept = {}
     for key, row in rows.items():
@@ -69,12 +69,12 @@ def sampled(
 def candidates(events: Sequence[reference.Event], days: DateRange, config: EtlConfig) -> set[tuple[str, str]]:
     """(request_id, item_id): of what the query knew the day before, the lowest hashes that are not in the request."""
     drawn = set()
-    for request_id, start in reference.begun(events, days).items():
-        ds = reference.as_of(start["ds"], config.interactions.lag_days)
+    for request_id, start in reference_rows.begun(events, days).items():
+        ds = reference_rows.as_of(start["ds"], config.interactions.lag_days)
         known = {
             item for query, item, _, _ in reference.interactions(events, ds, config) if query == start["query_key"]
         }
-        own = {event["item_id"] for event in reference.counted(events, request_id, start["ds"], config)}
+        own = {event["item_id"] for event in reference_rows.counted(events, request_id, start["ds"], config)}
         drawn |= lowest(request_id, known - own, config)
     return drawn
 
@@ -99,8 +99,8 @@ def catalogue(
 ) -> set[tuple[str, str]]:
     """(request_id, item_id) from the newest snapshot that the request's day may see."""
     drawn = set()
-    for request_id, start in reference.begun(events, days).items():
-        seen = max(day for day in snapshots if day <= reference.as_of(start["ds"], config.interactions.lag_days))
-        own = {event["item_id"] for event in reference.counted(events, request_id, start["ds"], config)}
+    for request_id, start in reference_rows.begun(events, days).items():
+        seen = max(day for day in snapshots if day <= reference_rows.as_of(start["ds"], config.interactions.lag_days))
+        own = {event["item_id"] for event in reference_rows.counted(events, request_id, start["ds"], config)}
         drawn |= {(request_id, item) for item in from_catalogue(request_id, own, snapshots[seen], config)}
     return drawn

@@ -6,7 +6,7 @@ from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.cross import cross_names, interaction_features, with_cross
 from etl.query_windows import AS_OF
-from tests.etl import reference
+from tests.etl import reference, reference_rows
 from tests.etl.logs import small_config
 
 SEGMENTS = ["all", "country", "gender"]
@@ -56,7 +56,7 @@ def test_a_row_sees_its_pair_on_its_one_day_overall_and_in_its_own_segments(buil
     assert min(rates.values()) > 0
     for number, query, item, segments, _ in wanted:
         start = {"query_key": query, "segments": segments}
-        expected = reference.cross(seen, start, item, config, built.events, ds)
+        expected = reference_rows.cross(seen, start, item, config, built.events, ds)
         expected = {name: expected.get(name, 0.0) for name in cross_names(config)}
         assert found[number] == pytest.approx(expected, rel=1e-6)
 

@@ -12,7 +12,7 @@ from etl.errors import MissingDataError
 from etl.export import export_training_data, split_days
 from etl.negatives import require_catalogue
 from etl.sources.errors import InputError
-from tests.etl import draws, reference
+from tests.etl import draws, reference, reference_rows
 from tests.etl.exports import opened
 from tests.etl.logs import EXPORT_DAYS, SNAPSHOTS, sample_items
 from tests.etl.test_export import request_hashes
@@ -36,13 +36,13 @@ def exported(built, out, kind, **export):
     config = dataclasses.replace(built.config, heads=HEADS, export=settings)
     export_training_data(built.lake(), config, DAYS, out)
     train = [ds for ds, split in split_days(DAYS, config).items() if split == m.TRAIN]
-    rows = draws.sampled(reference.training_rows(built.events, DAYS, config), train, config)
+    rows = draws.sampled(reference_rows.training_rows(built.events, DAYS, config), train, config)
     if kind == CANDIDATES:
         negatives = draws.candidates(built.events, DAYS, config)
     else:
         catalogue = {ds: [item["item_id"] for item in sample_items(ds)] for ds in SNAPSHOTS}
         negatives = draws.catalogue(built.events, DAYS, config, catalogue)
-    hashes = request_hashes(built.spark, reference.begun(built.events, DAYS))
+    hashes = request_hashes(built.spark, reference_rows.begun(built.events, DAYS))
     observed = {(hashes[request], item): row for (request, item), row in rows.items()}
     return opened(out), observed, {(hashes[request], item) for request, item in negatives}, config
 
@@ -62,13 +62,13 @@ def test_rows_are_those_of_the_reference_with_features_point_in_time(built, tmp_
     for key, row in observed.items():
         assert (found[key]["labels"], found[key]["weight"]) == (row["labels"], row["weight"]), key
     assert {row["weight"] for row in found.values()} >= {20.0, 1.5, 5.0, 10.0}
-    seen = {ds: reference.interactions(built.events, reference.as_of(ds, 0), config) for ds in DAYS}
+    seen = {ds: reference.interactions(built.events, reference_rows.as_of(ds, 0), config) for ds in DAYS}
     for key in negatives:
         row = found[key]
         assert (row["labels"], row["position"], row["weight"]) == ([0, 0], -1, config.export.negative_weight)
         item, ds = row["item"]["item_id"], row["ds"]
         start = {"query_key": row["query_key"], "segments": row["segments"]}
-        wanted = reference.cross(seen[ds], start, item, config, built.events, reference.as_of(ds, 0))
+        wanted = reference_rows.cross(seen[ds], start, item, config, built.events, reference_rows.as_of(ds, 0))
         assert row["cross"] == pytest.approx({n: wanted.get(n, 0.0) for n in cross_names(config)}, rel=1e-6)
         if item == "i0":
             assert row["item"]["text"] == f"i0 of {max(day for day in SNAPSHOTS if day < ds)} acme"

@@ -23,7 +23,7 @@ from etl.export import export_training_data, split_days
 from etl.ingest import ingest_events
 from etl.interactions import build_interactions
 from etl.tiles import table_of
-from tests.etl import reference
+from tests.etl import reference, reference_rows
 from tests.etl.exports import features, opened
 from tests.etl.logs import DAYS, EMPTY_DAY, EXPORT_DAYS, ITEMS, QUERIES, SNAPSHOTS, raw_log, sample_log, small_config
 
@@ -47,7 +47,7 @@ def rows(built):
 
 @pytest.fixture(scope="module")
 def expected(built):
-    wanted = reference.training_rows(built.events, EXPORT_DAYS, built.config)
+    wanted = reference_rows.training_rows(built.events, EXPORT_DAYS, built.config)
     hashes = request_hashes(built.spark, {request for request, _ in wanted})
     return {(hashes[request], item): row for (request, item), row in wanted.items()}
 

@@ -6,7 +6,7 @@ from etl.config import EtlConfig, ExportConfig, HeadConfig
 from etl.contract.dates import DateRange
 from etl.maturity import counted_events
 from etl.training_rows import labelled_pairs, requests
-from tests.etl import reference
+from tests.etl import reference, reference_rows
 from tests.etl.logs import events_frame, raw_row, small_config
 
 pytestmark = pytest.mark.spark
@@ -31,7 +31,7 @@ def rows_of(spark, *rows, days=DAY, config=None):
     counted = counted_events(frame, requests(frame, days), config.export.label_window_days)
     found = {(row.request_id, row.item_id): row for row in labelled_pairs(counted, config).collect()}
     names = ("ds", "labels", "position", "weight", "acted")
-    expected = reference.training_rows(reference.kept(rows, WIDE, config), days, config)
+    expected = reference_rows.training_rows(reference.kept(rows, WIDE, config), days, config)
     assert {key: [row[name] for name in names] for key, row in found.items()} == {
         key: [row[name] for name in names] for key, row in expected.items()
     }

@@ -31,7 +31,7 @@ from scoring.item_matrix import open_matrix
 from scoring.item_vectors import embed_catalogue
 from scoring.ranking import ranked
 from scoring.score import ScoreReport, score_candidates
-from tests.etl import reference
+from tests.etl import reference, reference_rows
 from tests.etl.logs import items_frame, sample_items
 
 pytestmark = pytest.mark.spark
@@ -130,7 +130,8 @@ class Expected:
 
     def scores(self, start: dict[str, Any], items: list[str]) -> list[float]:
         crossed = [
-            reference.cross(self.seen, start, item, self.day.config, self.day.built.events, AS_OF) for item in items
+            reference_rows.cross(self.seen, start, item, self.day.config, self.day.built.events, AS_OF)
+            for item in items
         ]
         cross = torch.tensor([[one.get(name, 0.0) for name in self.spec.cross] for one in crossed])
         none, count = torch.zeros(0), len(items)
