@@ -57,6 +57,12 @@ class Lake:
             self.pinned[table] = self.newest(table)
         return self.pinned[table]
 
+    def stamp(self, table: str) -> str:
+        """What no other state of this or any table has: Delta's own id of the table and the pinned version."""
+        version = self.version(table)
+        with reading_log(table, self.path(table)):
+            return f"{_delta_log(self.spark, self.path(table)).unsafeVolatileSnapshot().metadata().id()}@{version}"
+
     def seen(self, table: str) -> int:
         """The pinned version of a table, -1 where there is none: what rows that are made from it were made from."""
         return self.version(table) if table in self.pinned or self.exists(table) else -1
@@ -125,8 +131,11 @@ def absolute(path: str) -> str:
 
 def _latest_version(spark: SparkSession, path: str) -> int:
     """From Delta's log in the driver: its public history starts a Spark job for the same number."""
-    jvm = spark._jvm
-    assert jvm is not None
-    log = jvm.org.apache.spark.sql.delta.DeltaLog.forTable(spark._jsparkSession, path)
+    jvm: Any = spark._jvm
     anyhow = jvm.scala.Option.empty()
-    return int(log.update(False, anyhow, anyhow).version())
+    return int(_delta_log(spark, path).update(False, anyhow, anyhow).version())
+
+
+def _delta_log(spark: SparkSession, path: str) -> Any:
+    jvm: Any = spark._jvm
+    return jvm.org.apache.spark.sql.delta.DeltaLog.forTable(spark._jsparkSession, path)

@@ -50,6 +50,8 @@ class MatrixManifest:
     rows: int
     width: int
     shard_rows: tuple[int, ...]
+    source: str = ""
+    """The stamp of the table of items that the snapshot was read from (see etl.lake), if it is known."""
     format_version: int = FORMAT_VERSION
 
     @property
@@ -163,10 +165,12 @@ def read_manifest(folder: Path) -> MatrixManifest | None:
 
 
 def write_matrix(
-    folder: Path, parts: Iterable[MatrixPart], rows: int, width: int, shard_rows: int, stamp: tuple[str, str, str]
-) -> ItemMatrix:
+    folder: Path, parts: Iterable[MatrixPart], rows: int, width: int, shard_rows: int, stamp: tuple[str, str, str],
+    source: str = "",
+) -> ItemMatrix:  # fmt: skip
     """Publish a matrix of ``rows`` items with vectors of ``width``, ``shard_rows`` of them in each shard; a matrix that
-    stood at ``folder`` is replaced. ``stamp`` is model version, day of the snapshot and digest of its items.
+    stood at ``folder`` is replaced. ``stamp`` is model version, day of the snapshot and digest of its items; ``source``
+    as in MatrixManifest.
 
     Raises ScoringError without any item, or if two ids share a hash: a pair could not tell them apart.
     """
@@ -189,7 +193,7 @@ def write_matrix(
             writer.write_batch(pa.record_batch({"item_id": ids}))
         np.save(aside / HASHES, hashes)
         np.save(aside / BUCKETS, buckets)
-        manifest = MatrixManifest(*stamp, rows=len(ids), width=width, shard_rows=counts)
+        manifest = MatrixManifest(*stamp, rows=len(ids), width=width, shard_rows=counts, source=source)
         (aside / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")
     return open_matrix(folder)
 

@@ -73,13 +73,15 @@ def current_matrix(
     version = loaded.card.version
     folder = matrix_folder(config, version, as_of)
     described = hashed_catalogue(lake, as_of, loaded.card.spec)
-    wanted = snapshot_digest(described)
-    made = read_manifest(folder)
+    made, source = read_manifest(folder), lake.stamp(c.ITEMS)
+    # Of the same state of the table, nobody has to read the whole catalogue to know it again.
+    wanted = made.digest if made is not None and made.source == source else snapshot_digest(described)
     held = made is not None and (not in_table or _held_rows(lake, as_of, version) == made.rows)
     if made is not None and held and _is_current(made, version, wanted, config):
         return open_matrix(folder), 0
     embedded = _embed(lake, config, as_of, model_dir, loaded, described, wanted)
-    return _write_matrix(held_vectors(lake, as_of, version), config, folder, version, as_of, wanted), embedded
+    vectors = held_vectors(lake, as_of, version)
+    return _write_matrix(vectors, config, folder, (version, as_of, wanted), source), embedded
 
 
 def matrix_folder(config: PrerankConfig, model_version: str, as_of: str) -> Path:
@@ -158,7 +160,7 @@ def _rows_in(size: int, width: int) -> int:
 
 
 def _write_matrix(
-    vectors: DataFrame, config: PrerankConfig, folder: Path, version: str, as_of: str, wanted: str
+    vectors: DataFrame, config: PrerankConfig, folder: Path, stamp: tuple[str, str, str], source: str
 ) -> ItemMatrix:
     """From the table, a few hundred MB at a time, to files of the driver's own."""
     ids = vectors.select("item_id").toArrow()["item_id"].combine_chunks().sort()
@@ -173,7 +175,7 @@ def _write_matrix(
             yield _part(vectors.where(inside).select(*columns).toArrow().sort_by("item_id").combine_chunks())
 
     shard = _rows_in(config.score.shard_mb * 2**20, width)
-    return write_matrix(folder, parts(), len(ids), width, shard, (version, as_of, wanted))
+    return write_matrix(folder, parts(), len(ids), width, shard, stamp, source)
 
 
 def _part(table: pa.Table) -> MatrixPart:

@@ -181,4 +181,4 @@ def _vectors(lake: Lake, config: PrerankConfig, model_dir: Path, ids: pa.StringA
     buckets = rng.integers(1, 99, (len(ids), 2), dtype=np.int32)
     part = MatrixPart(ids, xxhash64(ids), buckets, vectors)
     stamp = (loaded.card.version, YESTERDAY, snapshot_digest(hashed_catalogue(lake, YESTERDAY, loaded.card.spec)))
-    write_matrix(matrix_folder(config, *stamp[:2]), [part], len(ids), DIM, len(ids), stamp)
+    write_matrix(matrix_folder(config, *stamp[:2]), [part], len(ids), DIM, len(ids), stamp, lake.stamp(c.ITEMS))

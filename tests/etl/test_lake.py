@@ -39,17 +39,26 @@ def test_a_file_system_without_jars_says_how_to_get_them(spark, root: str, remed
 def test_a_read_pins_the_version_until_it_is_refreshed(copied):
     lake, _ = copied(c.ITEMS)
     assert lake.pinned == {}
-    version, rows = lake.version(c.ITEMS), lake.read(c.ITEMS).count()
+    version, rows, stamp = lake.version(c.ITEMS), lake.read(c.ITEMS).count(), lake.stamp(c.ITEMS)
     writer = Lake(lake.spark, lake.root)
     day = DateRange(SNAPSHOTS[0], SNAPSHOTS[0])
     replace_partitions(
         writer, [Output(c.ITEMS, writer.read(c.ITEMS).limit(0), day, ("item_id",))], Run("test", "config")
     )
-    assert (lake.version(c.ITEMS), lake.read(c.ITEMS).count()) == (version, rows)
+    assert (lake.version(c.ITEMS), lake.read(c.ITEMS).count(), lake.stamp(c.ITEMS)) == (version, rows, stamp)
     lake.refresh(c.ITEMS)
     assert lake.version(c.ITEMS) == version + 1 == lake.newest(c.ITEMS)
     assert lake.read(c.ITEMS).count() < rows
     assert lake.days_of(c.ITEMS) == [SNAPSHOTS[1]]
+    assert lake.stamp(c.ITEMS) == writer.stamp(c.ITEMS) != stamp
+
+
+def test_tables_of_one_name_and_version_have_different_stamps(spark, tmp_path):
+    lakes = [Lake(spark, str(tmp_path / name)) for name in ("one", "other")]
+    for lake in lakes:
+        spark.range(1).write.format("delta").save(lake.path(c.ITEMS))
+    assert len({lake.stamp(c.ITEMS) for lake in lakes}) == 2
+    assert {lake.version(c.ITEMS) for lake in lakes} == {0}
 
 
 def test_a_range_reads_its_partitions_only(built):

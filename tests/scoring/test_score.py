@@ -224,6 +224,15 @@ def test_a_killed_run_goes_on_after_its_finished_chunks(day: Day, monkeypatch: p
     assert day.score("two_tower", chunks=4)[0].chunks_kept == 0
 
 
+def test_a_matrix_of_the_same_state_of_the_catalogue_is_taken_without_reading_that(day: Day, monkeypatch):
+    config = replace(day.config, score=replace(day.config.score, vectors_root=str(day.root / "unread")))
+    first = embed_catalogue(day.lake(), config, DS, day.model("cold"))
+    with monkeypatch.context() as patched:
+        patched.setattr("scoring.item_vectors.snapshot_digest", None)
+        again = embed_catalogue(day.lake(), config, DS, day.model("cold"))
+    assert (again.items, again.embedded) == (first.items, 0)
+
+
 def test_a_new_snapshot_embeds_only_what_changed(day: Day):
     config = replace(day.config, score=replace(day.config.score, vectors_root=str(day.root / "other")))
     first = embed_catalogue(day.lake(), config, DS, day.model("cold"))
