@@ -84,7 +84,7 @@ def _candidates(raw: DataFrame, config: EtlConfig) -> DataFrame:
 
 
 def _map(names: list[str], kind: str, arrays: Collection[str] = ()) -> Column:
-    """Named columns as a map; unknown values have no entry."""
+    """Named columns as a map; unknown values, and vectors with an unknown number, have no entry."""
     if not names:
         return F.map_from_arrays(F.array().cast("array<string>"), F.array().cast(f"array<{kind}>"))
     entries = F.array(*(F.struct(F.lit(n).alias("key"), _parsed(n, kind, n in arrays).alias("value")) for n in names))
@@ -99,6 +99,7 @@ def _parsed(name: str, kind: str, is_array: bool) -> Column:
         return F.when(F.trim(text) != "", text)
     # Adding 0 makes 0 of -0: the two have no order, so that neither would be the least.
     if kind.startswith("array"):
-        vector = column.cast(kind) if is_array else F.from_json(column.cast("string"), kind)
-        return F.transform(vector, lambda number: number + F.lit(0).cast("float"))
+        vector = column.try_cast(kind) if is_array else F.from_json(column.cast("string"), kind)
+        whole = F.when(F.forall(vector, lambda number: number.isNotNull()), vector)
+        return F.transform(whole, lambda number: number + F.lit(0).cast("float"))
     return column.try_cast(kind) + F.lit(0.0)

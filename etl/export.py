@@ -17,6 +17,7 @@ from etl.contract import columns as c
 from etl.contract import manifest as m
 from etl.contract.dates import DateRange, shift_ds
 from etl.contract.errors import UsageError
+from etl.contract.paths import file_uri
 from etl.contract.publish import published_directory
 from etl.contract.settings import config_hash
 from etl.cross import cross_names
@@ -84,7 +85,7 @@ def export_training_data(
     _require_catalogue(lake, days, config.interactions.lag_days)
     require_catalogue(lake, config, days)
     oracle = lake.spark.read.parquet(truth) if truth else None
-    with Cached() as keep, published_directory(out, m.FILE) as aside:
+    with Cached() as keep, published_directory(out, m.FILE, m.SHARDS) as aside:
         frames = training_frames(lake, config, days, splits, oracle, keep)
         manifest = _write(aside, frames, lake, config, days, splits, oracle is not None)
         check_export(aside, manifest, splits, frames.expected_rows, config)
@@ -192,7 +193,7 @@ def _write_rows(
     placed = placed.repartition(cuts * max(1, len(coverage)), "ds", "cut")
     ordered = placed.sortWithinPartitions("ds", "cut", "ts", "request", "position", "item")
     scratch = out / "scratch"
-    ordered.withColumn("day", F.col("ds")).write.partitionBy("day", "cut").parquet(scratch.as_uri())
+    ordered.withColumn("day", F.col("ds")).write.partitionBy("day", "cut").parquet(file_uri(scratch))
     (out / "rows").mkdir()
     shards = []
     for number, part in enumerate(sorted(scratch.glob("day=*/cut=*/*.parquet"))):
@@ -207,7 +208,7 @@ def _write_rows(
 def _write_table(frame: DataFrame, index: str, columns: dict[str, str], path: Path) -> int:
     """One Arrow file in the order of ``index``; returns its rows."""
     scratch = path.with_suffix(".scratch")
-    frame.orderBy(index).select(*columns).write.parquet(scratch.as_uri())
+    frame.orderBy(index).select(*columns).write.parquet(file_uri(scratch))
     buffers = scratch / "buffers"
     buffers.mkdir()
     # Names of parts begin with the number of their partition, and partitions follow the order.

@@ -18,6 +18,7 @@ from etl.java import require_java
 
 DELTA_PACKAGE = "io.delta:delta-spark_4.1_2.13:4.4.0"
 
+_PACKAGES = "spark.jars.packages"
 _ZONE = "spark.sql.session.timeZone"
 
 #: What the tables' contents depend on: the same in every profile.
@@ -123,7 +124,15 @@ def delta_conf(ivy_home: Path | None = None, packages: Sequence[str] = ()) -> di
     jars = fetched_jars(ivy_home)
     named = {"spark.jars": ",".join(str(jar) for jar in jars)} if jars else {}
     asked = packages if jars else (DELTA_PACKAGE, *packages)
-    return named | ({"spark.jars.packages": ",".join(asked)} if asked else {})
+    return named | ({_PACKAGES: ",".join(asked)} if asked else {})
+
+
+def with_jars(conf: Mapping[str, str], packages: Sequence[str]) -> dict[str, str]:
+    """``conf`` with Delta's jars, unless it names jars itself, and with ``packages`` in any case."""
+    if "spark.jars" not in conf and _PACKAGES not in conf:
+        return {**delta_conf(packages=packages), **conf}
+    named = [conf[_PACKAGES]] if _PACKAGES in conf else []
+    return {**conf, **({_PACKAGES: ",".join([*named, *packages])} if packages else {})}
 
 
 def fetched_jars(ivy_home: Path | None = None) -> list[Path]:
@@ -157,8 +166,7 @@ def spark_session(config: SparkConfig, app: str = "prerank") -> SparkSession:
         os.environ["JAVA_HOME"] = require_java()
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-        if "spark.jars" not in conf and "spark.jars.packages" not in conf:
-            conf = delta_conf(packages=config.packages) | conf
+        conf = with_jars(conf, config.packages)
         if config.profile == "local":
             conf = {"spark.master": "local[*]"} | conf
     else:

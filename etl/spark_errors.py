@@ -118,7 +118,8 @@ def free_space(places: Mapping[str, str]) -> list[tuple[str, int]]:
     by_disk: dict[int, tuple[list[str], int]] = {}
     for name, folder in places.items():
         path = Path(local_part(folder)).absolute()
-        while not path.exists():
+        # Path.exists raises where a folder above may not be searched.
+        while not os.path.exists(path):
             path = path.parent
         held = os.statvfs(path)
         free = 0 if held.f_files and not held.f_favail else held.f_bavail * held.f_frsize
@@ -173,13 +174,16 @@ def _unwritten(error: BaseException, text: str, places: Mapping[str, str]) -> Pr
     full, refused = _FULL.search(text), _REFUSED.search(text)
     if full is None and refused is None:
         return None
-    free = free_space(places)
-    # A folder that cannot be made is all that Hadoop says of a full disk.
-    if full is not None or (refused is not None and refused[0].startswith("Mkdirs") and free and free[0][1] == 0):
-        held = ", ".join(f"{size / 1e6:,.1f} MB at {place}" for place, size in free)
-        return DiskFullError(_where(error, text, full or refused), held or "unknown")
-    assert refused is not None
-    return NotWritableError(_where(error, text, refused), refused[0])
+    if refused is None or refused[0].startswith("Mkdirs"):
+        free = free_space(places)
+        # A folder that cannot be made is all that Hadoop says of a full disk.
+        if refused is None or (free and free[0][1] == 0):
+            held = ", ".join(f"{size / 1e6:,.1f} MB at {place}" for place, size in free)
+            return DiskFullError(_where(error, text, full or refused), held or "unknown")
+    place = _where(error, text, refused)
+    if os.path.isfile(place) and not os.access(place, os.R_OK):
+        return InputError(place, f"cannot be read ({refused[0]})", "let the user who runs prerank read it")
+    return NotWritableError(place, refused[0])
 
 
 def _where(error: BaseException, text: str, found: re.Match[str] | None) -> str:

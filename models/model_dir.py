@@ -88,7 +88,7 @@ def save(result: TrainResult, manifest: Manifest, directory: Path, source: Path 
         data={"directory": str(source or ""), **_data(manifest)},
         code=code_version(),
     )
-    with published_directory(directory, CARD) as aside:
+    with published_directory(directory, CARD, "scaling") as aside:
         (aside / WEIGHTS).write_bytes(weights)
         text = json.dumps(to_plain(asdict(card)), indent=2, ensure_ascii=False, allow_nan=False)
         (aside / CARD).write_text(text + "\n", encoding="utf-8")

@@ -48,7 +48,7 @@ def keep_version(source: Path, models_root: Path, known: str | None) -> KeptVers
         return KeptVersion(target, present)
     if wanted is None:
         raise ModelError(f"{source / WEIGHTS} is missing. Train again.")
-    with published_directory(target, CARD) as aside:
+    with published_directory(target, CARD, "scaling") as aside:
         for name in FILES:
             shutil.copyfile(source / name, aside / name)
         if files_digest(aside) != wanted:

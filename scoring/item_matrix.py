@@ -177,7 +177,7 @@ def write_matrix(
     if not rows:
         raise ScoringError(f"the catalogue of {stamp[1]} holds no item: ingest one with prerank ingest --table items")
     counts = tuple(min(shard_rows, rows - low) for low in range(0, rows, shard_rows))
-    with published_directory(folder, MANIFEST) as aside:
+    with published_directory(folder, MANIFEST, "shard_rows") as aside:
         shards = [_new_array(aside / _shard(number), (count, width)) for number, count in enumerate(counts)]
         kept, low = [], 0
         for part in parts:

@@ -35,6 +35,8 @@ from etl.contract.errors import ManifestError
 from etl.contract.statistics import FeatureStatistics
 
 FILE = "manifest.json"
+#: The key by which an export's manifest is told from those of other programs.
+SHARDS = "shards"
 ITEMS_FILE, QUERIES_FILE, HISTORIES_FILE = "items.arrow", "queries.arrow", "histories.arrow"
 QUERY_ITEMS_FILE = "query_items.arrow"
 FORMAT_VERSION = 4
@@ -183,7 +185,7 @@ def read_manifest(directory: Path) -> Manifest:
         if version != FORMAT_VERSION:
             raise ManifestError(f"{path}: {other_format(version, FORMAT_VERSION)} Export again.")
         return _from_plain(plain)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ManifestError(f"{path} is damaged ({error}): export again") from error
 
 

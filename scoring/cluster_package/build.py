@@ -51,7 +51,7 @@ def build_package(out: Path, environment: str, python: str, with_jars: bool) -> 
     own = project()
     others = [] if environment == NONE else required(LEFT_OUT[environment])
     jars = _delta_jars() if with_jars else []
-    with published_directory(out, MANIFEST) as aside:
+    with published_directory(out, MANIFEST, "unpacked_bytes") as aside:
         files, unpacked = wheel_files(own), 0
         write_zip(aside / wheel_name(own), files)
         if environment == NONE:

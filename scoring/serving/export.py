@@ -89,7 +89,7 @@ def export_serving(lake: Lake, config: PrerankConfig, ds: str, model_dir: Path, 
     job = _Job(lake, config, loaded, model_dir, as_of)
     if loaded.model.cross_read():
         require_current(lake, config, c.INTERACTIONS, job.day)
-    with published_directory(out, MANIFEST) as aside:
+    with published_directory(out, MANIFEST, "programs") as aside:
         programs = write_programs(loaded.model, loaded.card.spec, aside)
         backoff, rates = _rates(job)
         rows = {ITEMS: _write_items(job, ds, aside / ITEMS)}

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 
 from etl.arrow_files import arrow_type
+from etl.contract.paths import file_uri
 
 
 def write_sorted(frame: DataFrame, keys: Sequence[str], kinds: Mapping[str, str], path: Path, group_rows: int) -> int:
@@ -20,7 +21,7 @@ def write_sorted(frame: DataFrame, keys: Sequence[str], kinds: Mapping[str, str]
     Texts sort by their UTF-8 bytes. The same rows make the same file, however Spark has cut them.
     """
     scratch = path.with_suffix(".parts")
-    frame.select(*kinds).orderBy(*keys).write.parquet(scratch.absolute().as_uri())
+    frame.select(*kinds).orderBy(*keys).write.parquet(file_uri(scratch))
     schema = pa.schema([(name, arrow_type(kind)) for name, kind in kinds.items()])
     rows = write_batches(_batches(sorted(scratch.glob("part-*.parquet")), schema), schema, path, group_rows)
     shutil.rmtree(scratch)

@@ -1,6 +1,7 @@
 import math
 
 import pytest
+from pyspark.sql import functions as F
 
 from etl.catalogues import catalogue, snapshot_days
 from etl.contract import columns as c
@@ -108,3 +109,13 @@ def test_text_that_is_no_number_is_an_unknown_number(spark):
     }
     assert (found["i0"], found["i2"], found["i3"]) == (1000.0, None, 2.0)
     assert found["i1"] is None or math.isnan(found["i1"])
+
+
+@pytest.mark.spark
+def test_a_vector_with_an_entry_that_is_no_number_is_unknown(spark):
+    plain = [row for row in sample_items("2024-02-28") if row["item_id"] in ("i0", "i1")]
+    frame = items_frame(spark, plain).drop("vector")
+    broken, whole = (F.array(*map(F.lit, texts)) for texts in (("0.5", "n/a"), ("1", "2")))
+    frame = frame.withColumn("vector", F.when(F.col("item_id") == "i0", broken).otherwise(whole))
+    found = catalogue(frame, c.ITEMS, small_config(), DAYS, "here")
+    assert {row.item_id: row.dense for row in found.collect()} == {"i0": {}, "i1": {"vector": [1.0, 2.0]}}

@@ -17,6 +17,7 @@ from etl.contract import manifest as m
 from etl.contract.dates import DateRange
 from etl.contract.errors import UsageError
 from etl.contract.manifest import FILE
+from etl.contract.paths import file_uri
 from etl.cross import cross_names
 from etl.errors import GateError, MissingDataError
 from etl.export import export_training_data, split_days
@@ -207,12 +208,12 @@ def test_without_a_truth_no_row_has_an_oracle(built, rows):
 @pytest.fixture(scope="module")
 def again(built, tmp_path_factory):
     """The same export, this time beside a truth for some of its rows and compared with the first."""
-    folder = tmp_path_factory.mktemp("again")
+    folder = tmp_path_factory.mktemp("again") / "ein Übungs-%20-Ordner"
     chances = [(f"r{number}", item, 0.25) for number in range(36) for item in ITEMS[:3]]
     frame = built.spark.createDataFrame(chances, "request_id string, item_id string, probability double")
-    frame.repartition(2).write.parquet((folder / "truth").as_uri())
+    frame.repartition(2).write.parquet(file_uri(folder / "truth"))
     report = export_training_data(
-        built.lake(), built.config, EXPORT_DAYS, folder / "out", (folder / "truth").as_uri(), built.export
+        built.lake(), built.config, EXPORT_DAYS, folder / "out", file_uri(folder / "truth"), built.export
     )
     return folder / "out", report
 

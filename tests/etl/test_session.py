@@ -2,7 +2,7 @@ import pytest
 
 from etl.config import SparkConfig
 from etl.contract.errors import UnknownNameError
-from etl.session import DELTA_PACKAGE, delta_conf, profile_conf
+from etl.session import DELTA_PACKAGE, delta_conf, profile_conf, with_jars
 
 
 @pytest.mark.parametrize("profile", ["local", "cpu", "gpu", "gpu_training", "rapids"])
@@ -49,3 +49,12 @@ def test_further_jars_come_beside_those_of_delta(tmp_path, fetched: bool):
     conf = delta_conf(tmp_path, ["g:a:1", "g:b:2"])
     assert conf.get("spark.jars") == (str(jar) if fetched else None)
     assert conf["spark.jars.packages"] == ("g:a:1,g:b:2" if fetched else f"{DELTA_PACKAGE},g:a:1,g:b:2")
+
+
+@pytest.mark.parametrize(
+    ("given", "packages"),
+    [({"spark.jars": "/a.jar"}, "g:b:2"), ({"spark.jars.packages": "g:a:1"}, "g:a:1,g:b:2")],
+)
+def test_further_jars_come_beside_those_that_a_user_names(given, packages):
+    assert with_jars(given, ["g:b:2"]) == given | {"spark.jars.packages": packages}
+    assert with_jars(given, []) == given

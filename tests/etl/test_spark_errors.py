@@ -120,3 +120,22 @@ def test_places_on_one_disk_are_named_together(tmp_path):
     [(names, free)] = free_space({"a": str(tmp_path), "b": str(tmp_path / "not" / "made" / "yet")})
     assert names == f"a {tmp_path}, b {tmp_path}/not/made/yet"
     assert free > 0
+
+
+def test_what_may_not_be_searched_is_asked_about_no_further(tmp_path, monkeypatch):
+    def refused(path: str) -> bool:
+        return str(path) == str(tmp_path.parent)
+
+    monkeypatch.setattr("etl.spark_errors.os.path.exists", refused)
+    [(names, free)] = free_space({"a": str(tmp_path / "lake")})
+    assert names == f"a {tmp_path}/lake"
+    assert free > 0
+
+
+def test_a_file_that_may_not_be_read_is_not_said_to_be_unwritable(tmp_path, monkeypatch):
+    path = tmp_path / "manifest.json"
+    path.touch()
+    monkeypatch.setattr("etl.spark_errors.os.access", lambda place, mode: False)
+    error = explained(PermissionError(errno.EACCES, "Permission denied", str(path)), "/lake", {})
+    assert isinstance(error, InputError)
+    assert f"{path}: cannot be read" in str(error)

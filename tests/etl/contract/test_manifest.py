@@ -74,7 +74,7 @@ def test_another_format_asks_for_a_new_export(tmp_path):
         read_manifest(tmp_path)
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[]", '{"format_version": 4}'])
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"format_version": 4}', '{"format_version": 4, "segments": []}'])
 def test_a_damaged_manifest_is_named(tmp_path, damage):
     (tmp_path / FILE).write_text(damage)
     with pytest.raises(ManifestError, match="damaged"):

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from etl.contract.errors import UsageError
-from etl.contract.paths import is_uri, local_part, local_path, require_local
+from etl.contract.paths import file_uri, is_uri, local_part, local_path, require_local
 
 
 @pytest.mark.parametrize("path", ["s3a://bucket/lake", "file:/lake", "hdfs://host:8020/lake", "abfss://a@b/c"])
@@ -36,3 +36,8 @@ def test_a_local_uri_has_a_path_and_others_stay(uri: str, part: str):
 def test_a_setting_that_must_be_local_is_named():
     with pytest.raises(ValueError, match="keep: 's3a://b/k' is a URI"):
         require_local("keep", "./trained", "s3a://b/k")
+
+
+def test_a_local_path_is_told_to_spark_as_it_is_written():
+    assert file_uri(Path("/data/my data/ü%20")) == "file:///data/my data/ü%20"
+    assert file_uri(Path("out")) == f"file://{Path.cwd()}/out"

@@ -72,6 +72,24 @@ def test_a_folder_of_somebody_else_is_not_replaced(tmp_path):
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
+@pytest.mark.parametrize(
+    ("text", "replaced"), [('{"nodes": []}', False), ('{"shards": []}', True), ('{"shards": [', True), ("[1]", True)]
+)
+def test_a_folder_is_ours_by_a_key_of_its_marker_unless_that_is_damaged(tmp_path, text, replaced):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "m.json").write_text(text)
+    if replaced:
+        with published_directory(tmp_path / "out", "m.json", "shards"):
+            pass
+    else:
+        with (
+            pytest.raises(UsageError, match=r"no m\.json with 'shards'"),
+            published_directory(tmp_path / "out", "m.json", "shards"),
+        ):
+            pass
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ([] if replaced else ["m.json"])
+
+
 @pytest.mark.faults
 def test_a_swap_that_was_killed_between_its_two_renames_is_undone(tmp_path):
     old = tmp_path / ".out.0123abcd.old"

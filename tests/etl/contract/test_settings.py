@@ -145,6 +145,10 @@ def test_text_settings_take_whatever_yaml_makes_of_them(tmp_path, text, value):
 def test_an_optional_value_can_be_set_and_left_out(tmp_path):
     assert loaded(tmp_path, "sizes: {note: null}").config.sizes.note is None
     assert loaded(tmp_path, sets=("sizes.note=hello",)).config.sizes.note == "hello"
+    for nothing in ("null", "~"):
+        assert loaded(tmp_path, "sizes: {note: hello}", sets=(f"sizes.note={nothing}",)).config.sizes.note is None
+    with pytest.raises(UsageError, match=r"sizes\.label"):
+        loaded(tmp_path, sets=("sizes.label=null",))
 
 
 def test_flattening_gives_every_leaf_as_plain_values():
