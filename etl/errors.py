@@ -37,6 +37,22 @@ class OutdatedTableError(PrerankError):
         )
 
 
+class LostEventsError(PrerankError):
+    """Partials of another definition that windows reach back to, whose events are no longer in the lake."""
+
+    def __init__(self, table: str, days: DateRange):
+        self.table, self.days = table, days
+        super().__init__(table, days)
+
+    def __str__(self) -> str:
+        return (
+            f"table '{self.table}', days within {self.days}: built under another definition than the configuration's "
+            "(actions, segments, families, ...), and their events are no longer in the lake to build them again from. "
+            f"Nothing was changed. Ingest them again with: {command_for('events', self.days)}; or build days whose "
+            "windows do not reach back so far (interactions.windows_days), or put the configuration back"
+        )
+
+
 class TableColumnsError(PrerankError):
     """A table lacks columns, or has some that would be lost: another version wrote it."""
 

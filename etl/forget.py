@@ -80,9 +80,8 @@ def _to_rebuild(lake: Lake, config: EtlConfig) -> list[DateRange]:
     Told by the history, not by what this run has written: a run before may have been killed on its way.
     """
     history = read_history(lake, (c.EVENTS, c.INTERACTIONS_DAILY, c.INTERACTIONS))
-    changed = {ds: written.version for ds, written in history[c.EVENTS].items()}
-    partials = history[c.INTERACTIONS_DAILY].items()
-    stale = [ds for ds, built in partials if built.inputs.get(c.EVENTS, -1) < changed.get(ds, -1)]
+    events, partials = history[c.EVENTS], history[c.INTERACTIONS_DAILY].items()
+    stale = [ds for ds, built in partials if ds in events and not built.has_seen(c.EVENTS, events[ds])]
     reach = config.interactions.longest_days
     held = {ds for day in stale for ds in DateRange(day, shift_ds(day, reach - 1))}
     return ranges_of([*stale, *(held & set(history[c.INTERACTIONS]))])

@@ -15,12 +15,13 @@ from etl.contract import columns as c
 from etl.contract.dates import DateRange, day_number, ds_of_number, ranges_of
 from etl.contract.settings import config_hash
 from etl.definitions import definition_hash
+from etl.errors import LostEventsError
 from etl.exchange import Tasks
 from etl.kernels.blobs import BUCKET, PART, TABLE
 from etl.lake import Lake
 from etl.partials import daily_tables, interactions_daily, queries_daily, tiles_of_days
 from etl.parts import BUCKETS, looked_up, tables_of_parts
-from etl.plan import DERIVED, FRESH, TILES, History, Step, plan, read_history, require_written
+from etl.plan import DAILY, DERIVED, FRESH, TILES, History, Step, plan, read_history, require_written
 from etl.positions import position_priors
 from etl.priors import daily_moments, priors
 from etl.quality.gate import gate
@@ -41,9 +42,6 @@ _PLANS = 3
 
 Tick: TypeAlias = Callable[[str], None]
 """Told what has just been finished."""
-
-#: The daily partials.
-DAILY = (c.INTERACTIONS_DAILY, c.QUERIES_DAILY)
 
 
 def build_interactions(
@@ -82,7 +80,9 @@ def _build(
     written: list[Written] = []
     for attempt in range(1, _PLANS + 1):
         seen = _seen(lake)
-        steps = [step for step in make(read_history(lake, (c.EVENTS, *DERIVED))) if step.state != FRESH]
+        history = read_history(lake, (c.EVENTS, *DERIVED))
+        steps = [step for step in make(history) if step.state != FRESH]
+        _require_events(steps, history)
         due |= {(step.table, step.ds): step for step in steps}
         try:
             with Recorder(lake) as tell:
@@ -96,6 +96,14 @@ def _build(
                 raise
             _LOG.warning("%s Planning anew, attempt %d of %d.", error, attempt + 1, _PLANS)
     return list(due.values()), written
+
+
+def _require_events(steps: list[Step], history: History) -> None:
+    """Raise LostEventsError for partials that are to be built again from events that are gone."""
+    gone = [step for step in steps if step.table in DAILY and step.ds not in history[c.EVENTS]]
+    if gone:
+        days = sorted(step.ds for step in gone)
+        raise LostEventsError(gone[0].table, DateRange(days[0], days[-1]))
 
 
 @dataclass

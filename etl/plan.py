@@ -30,6 +30,8 @@ _READ = (
 
 FRESH, MISSING, STALE = "fresh", "missing", "stale"
 
+#: The daily partials.
+DAILY = (c.INTERACTIONS_DAILY, c.QUERIES_DAILY)
 #: Tiles of several days; those of one day are written with ``interactions_daily`` and stand and fall with it.
 TILES = tuple(table_of(length) for length in TILE_DAYS[1:])
 #: Derived tables in the order in which they are built, each with its sources.
@@ -48,6 +50,14 @@ class Built:
     version: int
     definition_hash: str
     inputs: Mapping[str, int]
+    told: int = 0
+    """When ``runs`` was told, in microseconds."""
+    anew: bool = False
+    """Whether the table was made anew once or lost commits: then a version has been, or is, more than one commit."""
+
+    def has_seen(self, source: str, write: "Built") -> bool:
+        """Whether this was built from what ``write`` put into ``source``."""
+        return write.version <= self.inputs.get(source, -1) and not (write.anew and write.told > self.told)
 
 
 @dataclass(frozen=True)
@@ -79,8 +89,10 @@ def plan(
     reach = days.widen(before)
     ingested = history.get(c.EVENTS, {})
     steps = [_judge_events(ds, ingested.get(ds), config) for ds in days]
-    for table in (c.INTERACTIONS_DAILY, c.QUERIES_DAILY):
+    for table in DAILY:
         steps += [_judge(table, DateRange(ds, ds), history, config, steps) for ds in reach if ds in ingested]
+        left = history.get(table, {}).keys() - ingested.keys()
+        steps += [step for ds in reach if ds in left and (step := _judge_left(table, ds, history, config))]
     if partials_again:
         steps = [_asked_for(step) if step.ds in days and step.table != c.EVENTS else step for step in steps]
     spans = [DateRange(ds, ds).widen(before) for ds in days if ds in ingested]
@@ -106,27 +118,29 @@ def read_history(lake: Lake, tables: Iterable[str]) -> History:
     recorded = _recorded(lake, history.keys() | {_BESIDE[table] for table in history if table in _BESIDE})
     standing = {table: in_commit_order(lake, table, rows) for table, rows in recorded.items()}
     for table, of_table in history.items():
+        told, there = recorded.get(table, []), standing.get(table, [])
+        anew = len(there) < len(told)
         beside = _BESIDE.get(table, "")
-        whole = {(row.run_id, row.output_version) for row in standing.get(beside, ())}
-        torn = {row.run_id for row in recorded.get(beside, ()) if (row.run_id, row.output_version) not in whole}
-        for row in standing.get(table, ()):
-            stands = row.status != DROPPED and row.run_id not in torn
-            built = Built(row.output_version, row.definition_hash, pinned_inputs(row.inputs)) if stands else None
-            for ds in DateRange(row.ds, row.end_ds):
-                if built is None:
-                    of_table.pop(ds, None)
-                else:
-                    of_table[ds] = built
-        for ds in _lost(recorded.get(table, ()), standing.get(table, ())):
-            of_table.pop(ds, None)
+        other_half = {ds: row.run_id for ds, row in _last_writes(standing.get(beside, ())).items()}
+        writes_both = {row.run_id for row in recorded.get(beside, ())}
+        lost = set(_lost(told, there))
+        for ds, row in _last_writes(there).items():
+            torn = row.run_id in writes_both and other_half.get(ds) != row.run_id
+            if row.status != DROPPED and not torn and ds not in lost:
+                inputs = pinned_inputs(row.inputs)
+                of_table[ds] = Built(row.output_version, row.definition_hash, inputs, row.finished, anew)
     return history
+
+
+def _last_writes(rows: Iterable[Row]) -> dict[str, Row]:
+    """By day, of records in the order of their commits."""
+    return {ds: row for row in rows for ds in DateRange(row.ds, row.end_ds)}
 
 
 def _lost(recorded: Iterable[Row], standing: Iterable[Row]) -> Iterator[str]:
     """Days whose last write is told of and no longer there: what stands is older than what was meant to."""
     there = {(row.run_id, row.output_version) for row in standing}
-    last = {ds: (row.run_id, row.output_version) for row in recorded for ds in DateRange(row.ds, row.end_ds)}
-    return (ds for ds, write in last.items() if write not in there)
+    return (ds for ds, row in _last_writes(recorded).items() if (row.run_id, row.output_version) not in there)
 
 
 def _recorded(lake: Lake, tables: Iterable[str]) -> dict[str, list[Row]]:
@@ -183,16 +197,23 @@ def _judge(table: str, span: DateRange, history: History, config: EtlConfig, ear
     if built.definition_hash != definition_hash(table, config):
         return Step(table, ds, STALE, "its definition changed")
     for source in DERIVED[table]:
-        seen = built.inputs.get(source, -1)
         for day in span:
             changed = history.get(source, {}).get(day)
-            if changed is not None and changed.version > seen:
+            if changed is not None and not built.has_seen(source, changed):
+                seen = built.inputs.get(source, -1)
                 reason = f"{source} of {day} changed: version {changed.version}, built from {seen}"
                 return Step(table, ds, STALE, reason)
     for step in earlier:
         if step.state != FRESH and step.table in DERIVED[table] and step.ds in span:
             return Step(table, ds, STALE, f"{step.table} of {step.ds} will be rebuilt")
     return Step(table, ds, FRESH, "built from the newest inputs")
+
+
+def _judge_left(table: str, ds: str, history: History, config: EtlConfig) -> Step | None:
+    """The state of a partial whose events are gone: it serves as long as its definition does."""
+    if history[table][ds].definition_hash == definition_hash(table, config):
+        return None
+    return Step(table, ds, STALE, "its definition changed, and its events are gone")
 
 
 def _judge_events(ds: str, built: Built | None, config: EtlConfig) -> Step:

@@ -10,9 +10,11 @@ from etl.config import EtlConfig
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.definitions import definition_hash
-from etl.errors import MissingDataError
+from etl.errors import LostEventsError, MissingDataError
+from etl.interactions import backfill_interactions
 from etl.plan import FRESH, MISSING, STALE, Built, lake_plan, plan, read_history, require_source
-from etl.runs import Run
+from etl.runs import DROPPED, Run
+from etl.tiles import table_of
 from etl.write import Output, replace_partitions
 from tests.etl.logs import DAYS, small_config
 
@@ -114,6 +116,25 @@ def test_a_changed_definition_makes_every_day_of_its_table_stale():
     assert "ingest again" in reason(history(), c.EVENTS, D[-1], fewer)
 
 
+def test_a_day_of_a_table_that_was_made_anew_counts_by_when_it_was_told():
+    past = history()
+    past[c.INTERACTIONS_DAILY] = {ds: dataclasses.replace(one, told=2, inputs={c.EVENTS: 40})
+                                  for ds, one in past[c.INTERACTIONS_DAILY].items()}  # fmt: skip
+    past[c.EVENTS][D[0]] = dataclasses.replace(built(c.EVENTS, 3), told=3, anew=True)
+    past[c.EVENTS][D[1]] = dataclasses.replace(built(c.EVENTS, 2), told=1, anew=True)
+    assert (c.INTERACTIONS_DAILY, D[0]) in states(past)
+    assert (c.INTERACTIONS_DAILY, D[1]) not in states(past)
+
+
+def test_partials_whose_events_are_gone_serve_as_long_as_their_definition_does():
+    past = history()
+    del past[c.EVENTS][D[0]]
+    assert states(past) == {}
+    past[c.QUERIES_DAILY][D[0]] = dataclasses.replace(past[c.QUERIES_DAILY][D[0]], definition_hash="another")
+    assert states(past) == {(c.QUERIES_DAILY, D[0]): STALE}
+    assert "its events are gone" in reason(past, c.QUERIES_DAILY, D[0])
+
+
 def test_a_record_without_its_inputs_is_stale():
     past = history()
     past[c.INTERACTIONS][D[-1]] = built(c.INTERACTIONS, 1)
@@ -149,6 +170,49 @@ def test_days_whose_other_half_is_lost_count_as_never_built(built, copied, lost,
     steps = [step for step in lake_plan(lake, config, LAST) if step.table == table]
     assert {step.state for step in steps} == {MISSING}
     assert set(read_history(lake, (c.EVENTS, c.QUERIES_DAILY))[c.QUERIES_DAILY]) == set(DAYS)
+
+
+@pytest.mark.spark
+def test_a_day_whose_other_half_is_of_another_run_counts_as_never_built(built, copied):
+    lake, config = copied()
+    day, other = DateRange(D[1], D[1]), table_of(1)
+    run = Run("interactions", "config", "another definition")
+    replace_partitions(lake, [Output(other, lake.read(other, day), day, ("bucket",), placed=True)], run)
+    missing = [step.ds for step in lake_plan(lake, config, LAST) if step.state == MISSING]
+    assert missing == [D[1]]
+
+
+@pytest.mark.spark
+def test_what_was_built_from_a_former_life_of_its_source_is_stale(built, copied):
+    lake, config = copied()
+    day, seen = DateRange(D[1], D[1]), lake.version(c.EVENTS)
+    frame = lake.spark.createDataFrame([(D[1], "q")], "ds string, query_key string")
+    shutil.rmtree(lake.path(c.EVENTS))
+    lake.refresh(c.EVENTS)
+    run = Run("ingest", "config", definition_hash(c.EVENTS, config))
+    [written] = replace_partitions(lake, [Output(c.EVENTS, frame, day, ("query_key",))], run)
+    assert written.version <= seen
+    stale = {(step.table, step.ds) for step in lake_plan(lake, config, LAST) if step.state == STALE}
+    assert {(table, D[1]) for table in (c.INTERACTIONS_DAILY, c.QUERIES_DAILY)} <= stale
+
+
+@pytest.mark.spark
+def test_partials_are_not_built_from_events_that_are_gone(built, copied):
+    lake, config = copied()
+    dropped = Run("maintain", "config", outcome=DROPPED)
+    first = DateRange(D[0], D[0])
+    replace_partitions(lake, [Output(c.EVENTS, lake.read(c.EVENTS).limit(0), first, ("event_id",))], dropped)
+    other = dataclasses.replace(config, events=dataclasses.replace(config.events, segments=("country",)))
+    days = DateRange(D[1], D[-1])
+    for ds in days:
+        run = Run("ingest", "config", definition_hash(c.EVENTS, other))
+        same = DateRange(ds, ds)
+        replace_partitions(lake, [Output(c.EVENTS, lake.read(c.EVENTS, same), same, ("event_id",))], run)
+    before = lake.read(c.QUERIES_DAILY).count()
+    with pytest.raises(LostEventsError, match=f"{D[0]}.*ingest --table events"):
+        backfill_interactions(lake, other, LAST)
+    lake.refresh(c.QUERIES_DAILY)
+    assert lake.read(c.QUERIES_DAILY).count() == before
 
 
 @pytest.mark.spark
