@@ -5,9 +5,12 @@ import pytest
 
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
+from etl.definitions import definition_hash
 from etl.errors import GateError, MissingDataError
 from etl.quality.checks import check_table
 from etl.quality.gate import gate
+from etl.runs import Run
+from etl.write import Output, replace_partitions
 from tests.etl.logs import small_config
 
 GOOD = {"ds": "2024-02-28", "rows": 5, "missing_keys": 0, "repeated_ids": 0, "unknown_actions": 0, "outside_day": 0,
@@ -52,3 +55,15 @@ def test_a_table_is_checked_as_it_stands(built, tmp_path):
         check_table(built.lake(), c.EVENTS, days, strict)
     with pytest.raises(MissingDataError, match="2024-05-01"):
         check_table(built.lake(), c.EVENTS, DateRange("2024-05-01", "2024-05-01"), config)
+
+
+@pytest.mark.spark
+def test_a_day_that_was_written_without_rows_breaks_the_promise_of_some(copied):
+    lake, config = copied(c.INTERACTIONS, c.QUERY_ITEMS, c.RUNS)
+    day = DateRange("2024-02-28", "2024-02-28")
+    run = Run("interactions", "config", definition_hash(c.INTERACTIONS, config))
+    for table in (c.QUERY_ITEMS, c.INTERACTIONS):
+        replace_partitions(lake, [Output(table, lake.read(table).limit(0), day, ("query_key",))], run)
+    lake.refresh(c.INTERACTIONS)
+    with pytest.raises(GateError, match="a day without interactions"):
+        check_table(lake, c.INTERACTIONS, day, config)
