@@ -14,7 +14,7 @@ from etl.tiles import TILE_DAYS, table_of
 
 def _events(config: EtlConfig) -> object:
     events = config.events
-    rules = [events.columns, events.actions, sorted(events.segments)]
+    rules = [events.columns, sorted(events.actions), sorted(events.segments)]
     return [1, rules, events.max_query_chars, events.max_events_per_user_day]
 
 

@@ -30,6 +30,7 @@ def changed(section: str, **values) -> set[str]:
             {c.EVENTS} | DERIVED,
         ),
         ("events", {"segments": ("country",)}, {c.EVENTS} | DERIVED),
+        ("events", {"actions": ("save", "purchase", "impression", "long_click", "click")}, set()),
         ("events", {"segments": ("gender", "country")}, set()),
         ("events", {"columns": {"query": "term"}}, {c.EVENTS}),
         ("events", {"max_query_chars": 100}, {c.EVENTS}),
