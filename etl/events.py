@@ -34,6 +34,8 @@ EVENT_COLUMNS = (
 #: Holds the untouched raw row until it is known whether it is refused.
 RAW = "raw"
 REASON = "reason"
+#: Columns that place refused rows: by their reason alone, one task would hold all of a common one.
+REJECTED_KEY = (REASON, "request_id", "user_id", "item_id")
 #: Whether the row is an event that the lake held before.
 STORED = "stored"
 

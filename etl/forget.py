@@ -12,6 +12,7 @@ from etl.config import EtlConfig
 from etl.contract import columns as c
 from etl.contract.dates import DateRange, ranges_of, shift_ds
 from etl.contract.settings import config_hash
+from etl.events import REJECTED_KEY
 from etl.lake import Lake
 from etl.plan import read_history
 from etl.recovery import record_lost_commits
@@ -22,7 +23,7 @@ from etl.write import Output, Written, replace_partitions
 #: Tables with a user_id, each with the columns that place its rows.
 HOLDERS = {
     c.EVENTS: ("query_key", "event_id"),
-    c.EVENTS_REJECTED: ("reason",),
+    c.EVENTS_REJECTED: REJECTED_KEY,
     c.CANDIDATES: ("request_id",),
     c.SCORES: ("model_version", "request_id"),
 }

@@ -13,7 +13,17 @@ from etl.contract.dates import DateRange, ranges_of
 from etl.contract.settings import config_hash
 from etl.definitions import definition_hash
 from etl.errors import EmptyInputError, RowBalanceError, TableColumnsError
-from etl.events import OUTSIDE, REASON, REASONS, accepted, first_of_each_id, rejected, typed_rows, without_bots
+from etl.events import (
+    OUTSIDE,
+    REASON,
+    REASONS,
+    REJECTED_KEY,
+    accepted,
+    first_of_each_id,
+    rejected,
+    typed_rows,
+    without_bots,
+)
 from etl.lake import Lake
 from etl.late import known_bots, new_refusals, not_delivered_before, with_stored
 from etl.quality.gate import gate
@@ -138,7 +148,7 @@ def _publish(
     if c.EVENTS_REJECTED in run.inputs:
         refused = new_refusals(refused, lake.read(c.EVENTS_REJECTED, days))
     outputs = [
-        Output(c.EVENTS_REJECTED, refused, days, (REASON,), read=seen.get(c.EVENTS_REJECTED)),
+        Output(c.EVENTS_REJECTED, refused, days, REJECTED_KEY, read=seen.get(c.EVENTS_REJECTED)),
         Output(c.EVENTS, events, days, ("query_key", "event_id"), read=seen.get(c.EVENTS)),
     ]
     replace_partitions(lake, outputs, run)

@@ -8,6 +8,7 @@ from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.errors import EmptyInputError, GateError, RowBalanceError
 from etl.events import EVENT_COLUMNS, REASONS
+from etl.forget import forget_user
 from etl.ingest import _balanced, ingest_catalogue, ingest_events
 from etl.lake import Lake
 from tests.etl import reference
@@ -122,6 +123,23 @@ def test_a_day_whose_rows_are_all_refused_stops_the_run(untouched):
     ]
     with pytest.raises(GateError, match=r"2024-03-01: 1\.0"):
         ingest_events(lake, raw_log(lake.spark, rows), config, DateRange("2024-02-29", "2024-03-01"), "bad day")
+
+
+def test_refused_rows_of_one_reason_are_spread_over_tasks(copied):
+    lake, config = copied(c.EVENTS, c.EVENTS_REJECTED, c.RUNS)
+    day = DateRange("2024-02-29", "2024-02-29")
+    rows = [raw_row("2024-02-29T10:00:00Z", request_id=f"r{n}", user_id=f"v{n % 2}") for n in [*range(16)] * 2]
+
+    def refused() -> tuple[list[str], int]:
+        found = lake.read(c.EVENTS_REJECTED, day).select("request_id", "_metadata.file_path").collect()
+        return sorted(row.request_id for row in found), len({row.file_path for row in found})
+
+    ingest_events(lake, raw_log(lake.spark, rows), config, day, "delivered twice")
+    requests, files = refused()
+    assert (requests, files > 1) == (sorted(f"r{n}" for n in range(16)), True)
+    forget_user(lake, config, "v1")
+    requests, files = refused()
+    assert (requests, files > 1) == (sorted(f"r{n}" for n in range(0, 16, 2)), True)
 
 
 def test_a_log_of_other_days_is_an_error_that_changes_nothing(untouched):
