@@ -1,5 +1,7 @@
 """Failures of etl. Base classes and exit codes: etl.contract.errors."""
 
+from collections.abc import Sequence
+
 from etl.contract.dates import DateRange, shift_ds
 from etl.contract.errors import PrerankError
 from etl.made_by import command_for
@@ -50,6 +52,23 @@ class LostEventsError(PrerankError):
             "(actions, segments, families, ...), and their events are no longer in the lake to build them again from. "
             f"Nothing was changed. Ingest them again with: {command_for('events', self.days)}; or build days whose "
             "windows do not reach back so far (interactions.windows_days), or put the configuration back"
+        )
+
+
+class OutdatedEventsError(PrerankError):
+    """Late rows were to join days of events that were ingested under another definition than the configuration's."""
+
+    def __init__(self, days: Sequence[DateRange]):
+        self.days = days
+        super().__init__(days)
+
+    def __str__(self) -> str:
+        commands = ", ".join(command_for("events", span) for span in self.days)
+        return (
+            f"events of {', '.join(map(str, self.days))} were ingested under another definition than the "
+            "configuration's (actions, segments, columns, limits): late rows would stand beside rows that were read "
+            f"otherwise. The tables are as they were. Ingest these days again, whole and without --append: {commands}; "
+            "or append with the configuration that they were ingested with"
         )
 
 

@@ -12,7 +12,7 @@ from etl.contract import columns as c
 from etl.contract.dates import DateRange, ranges_of
 from etl.contract.settings import config_hash
 from etl.definitions import definition_hash
-from etl.errors import EmptyInputError, RowBalanceError, TableColumnsError
+from etl.errors import EmptyInputError, OutdatedEventsError, RowBalanceError, TableColumnsError
 from etl.events import (
     OUTSIDE,
     REASON,
@@ -26,6 +26,7 @@ from etl.events import (
 )
 from etl.lake import Lake
 from etl.late import known_bots, new_refusals, not_delivered_before, with_stored
+from etl.plan import read_history
 from etl.quality.gate import gate
 from etl.quality.profiles import profile, with_reject_shares
 from etl.runs import RawInput, Run
@@ -59,13 +60,16 @@ def ingest_events(
     Without ``append`` the input is the whole truth for these days; with it, rows join what is there by event_id.
     ``files`` are what ``source`` holds, for the run's record.
     Raises EmptyInputError when no row lies in the range, RowBalanceError or GateError before anything is published,
-    TableColumnsError for stored events with columns that joining them would drop.
+    TableColumnsError for stored events with columns that joining them would drop, OutdatedEventsError for such of
+    another definition.
     """
     typed = typed_rows(raw, config.events, days)
     seen = {table: lake.seen(table) for table in (c.EVENTS, c.EVENTS_REJECTED)} if append else {}
     joins = seen.get(c.EVENTS, -1) >= 0
     if joins and (unknown := sorted(set(lake.read(c.EVENTS).columns) - set(c.ALWAYS_THERE[c.EVENTS]))):
         raise TableColumnsError(c.EVENTS, lake.path(c.EVENTS), [], unknown)
+    if joins:
+        _require_definition(lake, config, days)
     new = not_delivered_before(typed, lake.read(c.EVENTS)) if joins else typed
     rivals = with_stored(new, lake.read(c.EVENTS), days) if joins else new
     bots = known_bots(lake.read(c.EVENTS_REJECTED, days)) if joins else None
@@ -87,6 +91,15 @@ def ingest_events(
         )
         _publish(lake, rows, report, counts, config, run, seen)
     return report
+
+
+def _require_definition(lake: Lake, config: EtlConfig, days: DateRange) -> None:
+    """Raise OutdatedEventsError if joining would record stored events as made under a definition that is not theirs."""
+    expected = definition_hash(c.EVENTS, config)
+    ingested = read_history(lake, (c.EVENTS,))[c.EVENTS]
+    outdated = [ds for ds in days if ds in ingested and ingested[ds].definition_hash != expected]
+    if outdated:
+        raise OutdatedEventsError(ranges_of(outdated))
 
 
 def ingest_catalogue(

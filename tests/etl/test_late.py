@@ -2,11 +2,13 @@
 
 import dataclasses
 import shutil
+from typing import Any
 
 import pytest
 
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
+from etl.errors import OutdatedEventsError
 from etl.ingest import IngestReport, ingest_events
 from etl.lake import Lake
 from tests.etl import reference
@@ -71,8 +73,10 @@ def joined(spark, base, tmp_path_factory):
         return lake, append(lake, LATE)
 
 
-def append(lake: Lake, rows: list[Raw], days: DateRange = DAYS) -> IngestReport:
-    return ingest_events(lake, raw_log(lake.spark, rows), config(lake.root), days, "late", append=True)
+def append(lake: Lake, rows: list[Raw], days: DateRange = DAYS, **events: Any) -> IngestReport:
+    settings = config(lake.root)
+    settings = dataclasses.replace(settings, events=dataclasses.replace(settings.events, **events))
+    return ingest_events(lake, raw_log(lake.spark, rows), settings, days, "late", append=True)
 
 
 def tables(lake: Lake):
@@ -136,6 +140,18 @@ def test_a_late_file_can_make_a_user_day_a_bots_and_that_is_final(lake):
     assert tables(lake)[0] == events
     assert {*tables(lake)[1]} > {*refused}
     assert len(tables(lake)[1]) == len(refused) + 1
+
+
+def test_rows_do_not_join_days_of_another_definition_but_days_that_were_never_ingested(lake):
+    before = tables(lake)
+    after = DateRange("2024-02-29", "2024-03-01")
+    new = raw_row("2024-03-01T10:00:00Z", request_id="new", action="hover")
+    hover = ("impression", "click", "purchase", "hover")
+    with pytest.raises(OutdatedEventsError, match=r"events of 2024-02-29 were .*--input \.\.\. --ds 2024-02-29;"):
+        append(lake, [new], after, actions=hover)
+    assert tables(lake) == before
+    append(lake, [new], DateRange(after.end, after.end), actions=hover)
+    assert "new" in kept(lake)
 
 
 def test_appending_to_an_empty_lake_is_an_ordinary_ingest(spark, tmp_path):
