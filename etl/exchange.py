@@ -31,8 +31,8 @@ Columns: TypeAlias = Mapping[str, str]
 _Batches: TypeAlias = Iterable[pa.RecordBatch]
 
 
-# Events whose pairs a bucket holds, evenly spread, at most: some 100 MB of a worker's memory.
-_EVENTS_PER_BUCKET = 1_000_000
+#: Events whose pairs a bucket holds, evenly spread, at most: some 100 MB of a worker's memory.
+EVENTS_PER_BUCKET = 1_000_000
 # So that tasks are about equal whatever their number is.
 _BUCKETS_PER_TASK = 4
 
@@ -46,7 +46,7 @@ class Tasks:
 
     @classmethod
     def of(cls, tasks: int, events: int) -> "Tasks":
-        return cls(tasks, power_of_two(max(_BUCKETS_PER_TASK * tasks, events / _EVENTS_PER_BUCKET)))
+        return cls(tasks, power_of_two(max(_BUCKETS_PER_TASK * tasks, events / EVENTS_PER_BUCKET)))
 
 
 def power_of_two(least: float) -> int:

@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from etl.config import EtlConfig
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
-from etl.exchange import Tasks, power_of_two
+from etl.exchange import EVENTS_PER_BUCKET, Tasks, power_of_two
 from etl.kernels.blobs import NO_SLICES, Slices
 from etl.kernels.tables import ENGAGEMENT, HeavyTotals
 from etl.partials import DayBuckets
@@ -66,13 +66,14 @@ def day_buckets(events: DataFrame, days: DateRange, tasks: int, least: int = _EV
 
 
 def tile_buckets(queries_daily: DataFrame, config: EtlConfig, tasks: int, least: int = _EVENTS) -> tuple[Tasks, Slices]:
-    """As many as those of one of the days, so that most of their tables pass uncut."""
+    """As many as those of one of the days, so that most of their tables pass uncut, or more: each holds all days."""
     days = queries_daily.select("ds").distinct().count()
     sizes = _everyone(queries_daily, config).groupBy("query_key").agg(F.sum("events").alias("events"))
     large = F.when(F.col("events") >= least * max(1, days), F.col("query_key"))
     [found] = sizes.agg(F.sum("events").alias("events"), F.collect_set(large).alias("large")).toLocalIterator()
-    spread = Tasks(tasks, _tables_of_a_day((found.events or 0) / max(1, days)))
-    return spread, _slices(set(found.large), tasks)
+    whole = found.events or 0
+    buckets = max(_tables_of_a_day(whole / max(1, days)), power_of_two(whole / EVENTS_PER_BUCKET))
+    return Tasks(tasks, buckets), _slices(set(found.large), tasks)
 
 
 def _tables_of_a_day(events: float) -> int:

@@ -55,6 +55,16 @@ def test_tiles_of_heavy_queries_are_those_of_whole_ones(built):
     assert len(cut) == len({key[1:] for key in reference.daily_pairs(built.events, built.config) if key[0] in tile})
 
 
+@pytest.mark.parametrize(("days", "events", "buckets"), [(1, 10_000, 1), (64, 1_000_000, 128), (256, 4_000_000, 1024)])
+def test_a_bucket_of_tiles_holds_a_million_events_of_all_days_at_most(built, days, events, buckets):
+    [row] = built.lake().read(c.QUERIES_DAILY).where(f"segment_name = '{c.ALL_SEGMENT}'").limit(1).collect()
+    dates = DateRange("2024-01-01", "2024-12-31").days()[:days]
+    counts = {c.count(action): events * (action == "click") for action in built.config.events.actions}
+    rows = [{**row.asDict(), **counts, "ds": ds} for ds in dates]
+    frame = built.spark.createDataFrame(rows, built.lake().read(c.QUERIES_DAILY).schema)
+    assert tile_buckets(frame, built.config, 2)[0] == Tasks(2, buckets)
+
+
 def test_few_events_or_an_even_log_have_no_heavy_query(built):
     queries = built.lake().read(c.QUERIES_DAILY)
     assert size_of(queries, ASKED, built.config, tasks=4).heavy is None
