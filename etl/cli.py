@@ -240,7 +240,12 @@ def run_forget(args: argparse.Namespace, context: Context) -> dict[str, Any]:
     next_steps = ["exports and models made before still know this user: make them again"]
     next_steps = [f"prerank backfill --start-ds {days.start} --end-ds {days.end}" for days in done.rebuild] + next_steps
     if done.written:
-        next_steps.append("VACUUM the tables: their earlier versions still hold the rows")
+        days = context.config.maintain.vacuum_days
+        next_steps.append(
+            f"prerank maintain --ds D, {days} days from now or later (maintain.vacuum_days): it takes away the earlier "
+            "versions of the tables, which hold the rows until then; those that a model or an export refers to "
+            "(maintain.keep, --keep) stay until these are made again"
+        )
     written = [{**vars(one), "days": str(one.days)} for one in done.written]
     return {"rows_removed": done.rows, "written": written, "next": next_steps if done.rows or done.rebuild else []}
 

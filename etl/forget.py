@@ -41,7 +41,7 @@ class Forgotten:
 def forget_user(lake: Lake, config: EtlConfig, user_id: str) -> Forgotten:
     """Remove a user's rows from every table that has a user_id, and all parts of days that ``score`` has kept aside.
 
-    Earlier versions of tables keep them until VACUUM.
+    Earlier versions of tables keep them until ``maintain`` takes these away.
     """
     written, rows = [], 0
     record_lost_commits(lake, HOLDERS)

@@ -1,10 +1,15 @@
 import argparse
+from types import SimpleNamespace
 
 import pytest
 
-from etl.cli import add_days, add_verbs, days_of
+from etl.cli import add_days, add_verbs, days_of, run_forget
+from etl.config import EtlConfig
 from etl.contract.dates import DateRange
 from etl.contract.errors import UsageError
+from etl.forget import Forgotten
+from etl.operations.config import MaintainConfig
+from etl.write import Written
 
 
 def parsed(*words: str) -> argparse.Namespace:
@@ -59,3 +64,12 @@ def test_every_verb_parses_and_knows_what_to_run():
     }
     for verb, words in lines.items():
         assert parser.parse_args([verb, *words]).run.__name__ == f"run_{verb}"
+
+
+def test_forget_sends_to_maintain_which_spares_what_models_and_exports_refer_to(monkeypatch):
+    written = [Written("events", DateRange("2024-02-28", "2024-02-29"), 7, 12)]
+    monkeypatch.setattr("etl.forget.forget_user", lambda lake, config, user: Forgotten(written, 3, []))
+    context = SimpleNamespace(config=EtlConfig(maintain=MaintainConfig(vacuum_days=9)), lake=lambda: None)
+    said = run_forget(argparse.Namespace(user="u1"), context)["next"][-1]
+    assert said.startswith("prerank maintain --ds D, 9 days from now or later")
+    assert "that a model or an export refers to (maintain.keep, --keep) stay" in said
