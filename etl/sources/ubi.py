@@ -3,7 +3,7 @@
 The schema is https://github.com/o19s/ubi (1.0 to 1.3) as the OpenSearch plugin stores it. Bulk-load action lines
 (``{"index": {...}}``) are skipped. A request is a query document: ``request_id`` is its query_id, ``query`` its
 user_query, ``user_id`` the client_id, ``item_id`` the event's object_id, ``position`` the ordinal, first is 1.
-Timestamps stay as written, ISO 8601 or epoch milliseconds.
+Timestamps stay as written, ISO 8601 or epoch milliseconds; candidate sets are of the UTC day that theirs tells.
 
 - Action names are mapped by ACTIONS; an unknown one that names an object passes through, for ingest to reject.
 - Events that name no object and whose action is not in ACTIONS (search, scroll, login) are no item actions: no rows.
@@ -25,6 +25,7 @@ from etl.sources.columns import CORRUPT, quoted, required_columns, typed
 from etl.sources.errors import InputError, MissingColumnsError
 from etl.sources.files import load_json, mask_corrupt
 from etl.sources.listing import list_files
+from etl.timestamps import parse_timestamp
 
 #: Lower-case action_name -> our action.
 ACTIONS = {
@@ -96,7 +97,9 @@ def read_ubi(
         )
     documents = mask_corrupt(load_json(spark, list_files(spark, path), str(path), _TYPES))
     extracted = extract(documents, renames, str(path))
-    return {EVENTS: events, QUERIES: queries, CANDIDATES: candidates}[table](extracted)
+    if table == CANDIDATES:
+        return candidates(extracted, date_range)
+    return {EVENTS: events, QUERIES: queries}[table](extracted)
 
 
 def extract(documents: DataFrame, renames: Mapping[str, str], where: str) -> DataFrame:
@@ -152,10 +155,17 @@ def queries(documents: DataFrame) -> DataFrame:
     return texts.withColumn("text", F.col("query"))
 
 
-def candidates(documents: DataFrame) -> DataFrame:
-    """One row per query document with hits: ``items`` in response order."""
+def candidates(documents: DataFrame, days: DateRange | None = None) -> DataFrame:
+    """One row per query document with hits: ``items`` in response order, ``ds`` the day of the query.
+
+    Without a readable timestamp it is the first of ``days``. A field ``ds`` of the log's own stays as it is.
+    """
     shown = documents.where(~F.col("is_event") & (F.size("hits") > 0))
-    return shown.withColumnRenamed("hits", "items").drop("is_event", "item_id", "action", "position")
+    shown = shown.withColumnRenamed("hits", "items").drop("is_event", "item_id", "action", "position")
+    if "ds" in shown.columns:
+        return shown
+    own_ds = F.date_format(parse_timestamp(F.col("ts"), shown.schema["ts"].dataType), "yyyy-MM-dd")
+    return shown.withColumn("ds", F.coalesce(own_ds, F.lit(days.start if days else None)))
 
 
 def _with_query(actions: DataFrame, query_docs: DataFrame) -> DataFrame:

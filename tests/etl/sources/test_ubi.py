@@ -2,6 +2,9 @@ import json
 
 import pytest
 
+from etl.catalogues import catalogue
+from etl.config import EtlConfig
+from etl.contract.dates import DateRange
 from etl.sources import get_source
 from etl.sources.columns import CORRUPT
 from etl.sources.errors import InputError, MissingColumnsError
@@ -158,6 +161,18 @@ def test_queries_are_the_distinct_texts(spark, tmp_path):
 def test_candidates_are_the_hits_in_order(spark, tmp_path):
     df = read(spark, tmp_path, [{**QUERY, "query_response_hit_ids": ["b", "a"]}, event("click", "a")], "candidates")
     assert pick(df, "request_id", "user_id", "query", "items") == [("q1", "c1", "red shoe", ["b", "a"])]
+
+
+def test_candidates_are_of_the_day_of_their_query_or_of_the_first_where_it_is_unknown(spark, tmp_path):
+    hits = {"query_response_hit_ids": ["a"]}
+    stamps = ("2026-01-01T23:59:59Z", "2026-01-01T23:30:00-01:00", 1767312000000, "soon", None, "2026-01-09T10:00:00Z")
+    documents = [QUERY | hits | {"query_id": f"q{n}", "timestamp": ts} for n, ts in enumerate(stamps)]
+    (tmp_path / "ubi.ndjson").write_text("\n".join(map(json.dumps, documents)), encoding="utf-8")
+    days = DateRange("2026-01-01", "2026-01-02")
+    sets = get_source("ubi").read(spark, str(tmp_path), "candidates", {}, date_range=days)
+    kept = pick(catalogue(sets, "candidates", EtlConfig(), days, "here"), "request_id", "ds")
+    assert [ds[-2:] for _, ds in kept] == ["01", "02", "02", "01", "01"]
+    assert [request for request, _ in kept] == ["q0", "q1", "q2", "q3", "q4"]
 
 
 def test_ubi_has_no_catalogue(spark, tmp_path):
