@@ -25,7 +25,7 @@ from etl.events import (
     without_bots,
 )
 from etl.lake import Lake
-from etl.late import known_bots, new_refusals, not_delivered_before, with_stored
+from etl.late import known_bots, new_refusals, not_delivered_before, recurring, with_stored
 from etl.plan import read_history
 from etl.quality.gate import gate
 from etl.quality.profiles import profile, with_reject_shares
@@ -70,10 +70,8 @@ def ingest_events(
         raise TableColumnsError(c.EVENTS, lake.path(c.EVENTS), [], unknown)
     if joins:
         _require_definition(lake, config, days)
-    new = not_delivered_before(typed, lake.read(c.EVENTS)) if joins else typed
-    rivals = with_stored(new, lake.read(c.EVENTS), days) if joins else new
-    bots = known_bots(lake.read(c.EVENTS_REJECTED, days)) if joins else None
     with Cached() as keep:
+        new, rivals, bots = _joined(lake, typed, days, keep) if joins else (typed, typed, None)
         rows = keep(without_bots(keep(first_of_each_id(rivals, days)), config.events, bots))
         counts = _count(rows)
         read = new.count() if joins else raw.count()
@@ -91,6 +89,16 @@ def ingest_events(
         )
         _publish(lake, rows, report, counts, config, run, seen)
     return report
+
+
+def _joined(lake: Lake, typed: DataFrame, days: DateRange, keep: Cached) -> tuple[DataFrame, DataFrame, DataFrame]:
+    """The rows that are new, these with the stored events that they compete with, and the bots that are known."""
+    stored, typed = lake.read(c.EVENTS), keep(typed)
+    # Counted for Spark to know how small the file is: then its ids go to the stored events, which stay where they are.
+    typed.count()
+    recur = keep(recurring(stored, typed))
+    new = keep(not_delivered_before(typed, recur))
+    return new, with_stored(new, stored, recur, days), known_bots(lake.read(c.EVENTS_REJECTED, days))
 
 
 def _require_definition(lake: Lake, config: EtlConfig, days: DateRange) -> None:

@@ -15,17 +15,21 @@ from etl.sources.columns import quoted
 _MAPS = ("segments",)
 
 
-def not_delivered_before(typed: DataFrame, stored: DataFrame) -> DataFrame:
-    """The typed rows that are not, column for column, stored events."""
-    known = stored.select(_fingerprint().alias("__fingerprint")).distinct()
+def recurring(stored: DataFrame, typed: DataFrame) -> DataFrame:
+    """The stored events whose event_id is among those of the typed rows."""
+    return stored.join(_ids(typed), "event_id", "left_semi").select(*stored.columns)
+
+
+def not_delivered_before(typed: DataFrame, recur: DataFrame) -> DataFrame:
+    """The typed rows that are not, column for column, stored events; ``recur`` are those with the same ids."""
+    known = recur.select(_fingerprint().alias("__fingerprint"))
     marked = typed.withColumn("__fingerprint", F.when(F.col(REASON).isNull(), _fingerprint()))
     return marked.join(known, "__fingerprint", "left_anti").drop("__fingerprint")
 
 
-def with_stored(typed: DataFrame, stored: DataFrame, days: DateRange) -> DataFrame:
-    """``typed`` and the stored events that its rows compete with: those of ``days``, and any with an id that recurs."""
-    again = typed.where(F.col(REASON).isNull()).select("event_id").distinct()
-    elsewhere = stored.where(~in_range(days)).join(again, "event_id", "left_semi")
+def with_stored(typed: DataFrame, stored: DataFrame, recur: DataFrame, days: DateRange) -> DataFrame:
+    """``typed`` and the stored events that its rows compete with: those of ``days``, and any of ``recur``."""
+    elsewhere = recurring(recur.where(~in_range(days)), typed)
     rivals = stored.where(in_range(days)).unionByName(elsewhere)
     raw_type = typed.schema[RAW].dataType
     as_typed = rivals.withColumn(REASON, F.lit(None).cast("string")).withColumn(STORED, F.lit(True))
@@ -47,6 +51,10 @@ def new_refusals(refused: DataFrame, stored: DataFrame) -> DataFrame:
         same = same & F.col(f"new.{quoted(name)}").eqNullSafe(F.col(f"old.{quoted(name)}"))
     fresh = refused.alias("new").join(stored.alias("old"), same, "left_anti")
     return stored.unionByName(fresh, allowMissingColumns=True)
+
+
+def _ids(typed: DataFrame) -> DataFrame:
+    return typed.where(F.col(REASON).isNull()).select("event_id")
 
 
 def _fingerprint() -> Column:

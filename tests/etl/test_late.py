@@ -9,6 +9,7 @@ import pytest
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.errors import OutdatedEventsError
+from etl.events import typed_rows
 from etl.ingest import IngestReport, ingest_events
 from etl.lake import Lake
 from tests.etl import reference
@@ -152,6 +153,21 @@ def test_rows_do_not_join_days_of_another_definition_but_days_that_were_never_in
     assert tables(lake) == before
     append(lake, [new], DateRange(after.end, after.end), actions=hover)
     assert "new" in kept(lake)
+
+
+def test_a_late_file_is_read_once(lake):
+    read = lake.spark.sparkContext.accumulator(0)
+
+    def counted(row):
+        read.add(1)
+        return row
+
+    frame = raw_log(lake.spark, LATE)
+    raw = lake.spark.createDataFrame(frame.rdd.map(counted), frame.schema)
+    typed_rows(raw, config(lake.root).events, DAYS).collect()
+    once = read.value
+    ingest_events(lake, raw, config(lake.root), DAYS, "late", append=True)
+    assert read.value == 2 * once
 
 
 def test_appending_to_an_empty_lake_is_an_ordinary_ingest(spark, tmp_path):
