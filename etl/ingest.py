@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from etl.caching import Cached
 from etl.catalogues import GRAIN, catalogue
@@ -28,7 +29,7 @@ from etl.lake import Lake
 from etl.late import known_bots, new_refusals, not_delivered_before, recurring, with_stored
 from etl.plan import read_history
 from etl.quality.gate import gate
-from etl.quality.profiles import profile, with_reject_shares
+from etl.quality.profiles import Undated, profile, with_reject_shares
 from etl.runs import RawInput, Run
 from etl.write import Output, Written, replace_partitions
 
@@ -128,13 +129,25 @@ def ingest_catalogue(
         return replace_partitions(lake, [Output(table, rows, span, GRAIN[table]) for span in ranges_of(held)], run)
 
 
-Counts = Mapping[tuple[str, str | None], int]
-"""(ds, reason or null) -> rows."""
+Counts = Mapping[tuple[str | None, str | None], int]
+"""(ds or, without a timestamp, null; reason or null) -> rows."""
 
 
 def _count(rows: DataFrame) -> Counts:
-    counted = rows.groupBy("ds", REASON).count()
+    own_ds = F.when(F.col("ts").isNotNull(), F.col("ds")).alias("ds")
+    counted = rows.groupBy(own_ds, REASON).count()
     return {(row.ds, row[REASON]): row["count"] for row in counted.toLocalIterator()}
+
+
+def _refused(counts: Counts, days: DateRange) -> tuple[dict[str, dict[str, int]], Undated]:
+    """Refused rows by ds and reason, and those that no ds is known of."""
+    by_ds: dict[str, dict[str, int]] = {}
+    undated: dict[str, int] = {}
+    for (ds, reason), rows in counts.items():
+        if reason is not None and reason in REASONS:
+            of_ds = undated if ds is None else by_ds.setdefault(ds, {})
+            of_ds[reason] = rows
+    return by_ds, Undated(days.start, undated, sum(rows for (ds, _), rows in counts.items() if ds is not None))
 
 
 def _balanced(counts: Counts, read: int, stored: int, days: DateRange, source: str) -> IngestReport:
@@ -160,11 +173,7 @@ def _publish(
 ) -> None:  # fmt: skip
     days = report.days
     events = accepted(rows)
-    refused_by_ds: dict[str, dict[str, int]] = {}
-    for (ds, reason), count in counts.items():
-        if reason in REASONS:
-            refused_by_ds.setdefault(ds, {})[reason] = count
-    gate(c.EVENTS, with_reject_shares(profile(c.EVENTS, events, config), refused_by_ds), config)
+    gate(c.EVENTS, with_reject_shares(profile(c.EVENTS, events, config), *_refused(counts, days)), config)
     refused = rejected(rows, run.run_id)
     if c.EVENTS_REJECTED in run.inputs:
         refused = new_refusals(refused, lake.read(c.EVENTS_REJECTED, days))

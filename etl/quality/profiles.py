@@ -1,6 +1,7 @@
 """One aggregation per table: the figures that its suite bounds, per ds."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -11,6 +12,25 @@ from etl.quality.interactions import profile_of_rows
 
 Profile = list[dict[str, object]]
 """Rows of plain values, one per ds or split."""
+
+
+@dataclass(frozen=True)
+class Undated:
+    """Refused rows of an input whose timestamp names no day, and how many rows it has that name one.
+
+    ``reasons`` is reason -> rows, kept under ``ds``. Any day may have lost them: they count against each by its size.
+    """
+
+    ds: str
+    reasons: Mapping[str, int]
+    dated: int
+
+    @property
+    def rows(self) -> int:
+        return sum(self.reasons.values())
+
+
+_ALL_DATED = Undated("", {}, 0)
 
 
 def profile(table: str, frame: DataFrame, config: EtlConfig) -> Profile:
@@ -26,20 +46,39 @@ def rows_of_profile(frame: DataFrame) -> Profile:
     return [row.asDict() for row in frame.toLocalIterator()]
 
 
-def with_reject_shares(rows: Profile, rejected: Mapping[str, Mapping[str, int]]) -> Profile:
+def with_reject_shares(
+    rows: Profile, rejected: Mapping[str, Mapping[str, int]], undated: Undated = _ALL_DATED
+) -> Profile:
     """Add the share of refused rows to a profile of events; a day with refused rows only counts too.
 
-    ``rejected`` is ds -> reason -> rows; a row's ``reject_share_words`` says which reasons are the most frequent.
+    ``rejected`` is ds -> reason -> rows, without those ``undated``; a row's ``reject_share_words`` says which reasons
+    are the most frequent.
     """
     by_ds = {str(row["ds"]): row for row in rows}
     full = []
-    for ds in sorted(by_ds.keys() | rejected.keys()):
+    for ds in sorted(by_ds.keys() | rejected.keys() | ({undated.ds} if undated.rows else set())):
         row = by_ds.get(ds) or {"ds": ds, "rows": 0}
-        reasons = sorted(rejected.get(ds, {}).items(), key=lambda entry: (-entry[1], entry[0]))
-        refused, kept = sum(count for _, count in reasons), int(str(row["rows"]))
-        words = ", ".join(f"{reason} {count}" for reason, count in reasons)
-        full.append({**row, "reject_share": refused / max(1, refused + kept), "reject_share_words": words})
+        reasons = rejected.get(ds, {})
+        refused, kept = sum(reasons.values()), int(str(row["rows"]))
+        words = [_by_number(reasons)] if reasons else []
+        words += [f"without a timestamp, of all days: {_by_number(undated.reasons)}"] if undated.rows else []
+        share = _share(refused, refused + kept, undated)
+        full.append({**row, "reject_share": share, "reject_share_words": "; ".join(words)})
     return full
+
+
+def _share(refused: int, rows: int, undated: Undated) -> float:
+    """With b undated rows to a dated one, (refused + b rows) / (rows + b rows), in whole numbers until the end."""
+    if rows == 0:
+        return 1.0
+    if undated.rows == 0:
+        return refused / rows
+    return (refused * undated.dated + undated.rows * rows) / (rows * (undated.dated + undated.rows))
+
+
+def _by_number(reasons: Mapping[str, int]) -> str:
+    ordered = sorted(reasons.items(), key=lambda entry: (-entry[1], entry[0]))
+    return ", ".join(f"{reason} {count}" for reason, count in ordered)
 
 
 def _with_repeats(rows: Profile) -> Profile:

@@ -116,6 +116,18 @@ def test_too_many_refused_rows_stop_the_run_before_anything_is_published(untouch
     assert caught.value.exit_code == 3
 
 
+@pytest.mark.parametrize("end", ["2024-02-28", "2024-02-29"])
+def test_rows_without_a_timestamp_do_not_stop_the_first_of_many_days(copied, end):
+    """Kept under the first ds of the range, whichever day lost them, and whether that day is asked for."""
+    lake, config = copied(c.EVENTS, c.EVENTS_REJECTED, c.RUNS)
+    days = DateRange("2024-02-28", end)
+    rows = [raw_row(f"{days.start}T10:00:00Z"), raw_row("soon"), raw_row("later", user_id="")]
+    rows += [raw_row("2024-02-29T10:00:00Z", request_id=f"r{n}") for n in range(9)]
+    report = ingest_events(lake, raw_log(lake.spark, rows), config, days, "some bad timestamps")
+    assert report.rejected == {"bad_timestamp": 1, "missing_key": 1}
+    assert {row.ds for row in lake.read(c.EVENTS_REJECTED, days).collect()} == {days.start}
+
+
 def test_a_day_whose_rows_are_all_refused_stops_the_run(untouched):
     lake, config = untouched
     rows = [raw_row("2024-02-29T10:00:00Z", request_id=f"r{n}") for n in range(9)] + [

@@ -2,7 +2,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from etl.contract import columns as c
-from etl.quality.profiles import profile, with_reject_shares
+from etl.quality.profiles import Undated, profile, with_reject_shares
 
 FAULTS = {"missing_keys", "repeated_event_id", "repeated_ids", "unknown_actions", "outside_day"}
 
@@ -13,6 +13,26 @@ def test_refused_rows_count_on_days_without_events_too():
     assert [row["reject_share_words"] for row in rows] == ["duplicate 4, bot 1", "bot 1"]
     [whole] = with_reject_shares([{"ds": "a", "rows": 2}], {})
     assert whole == {"ds": "a", "rows": 2, "reject_share": 0.0, "reject_share_words": ""}
+
+
+def test_rows_without_a_timestamp_count_against_each_day_by_its_size():
+    days = [{"ds": "a", "rows": 95}, {"ds": "b", "rows": 900}]
+    rows = with_reject_shares(days, {"a": {"bot": 5}}, Undated("a", {"bad_timestamp": 300, "missing_key": 20}, 2000))
+    assert [row["reject_share"] for row in rows] == pytest.approx([(5 + 0.16 * 100) / 116, 0.16 / 1.16])
+    every = "without a timestamp, of all days: bad_timestamp 300, missing_key 20"
+    assert [row["reject_share_words"] for row in rows] == [f"bot 5; {every}", every]
+
+
+@pytest.mark.parametrize(("kept", "refused", "undated"), [(7, 3, 11), (1, 0, 2), (997, 13, 0), (3, 3, 10**9)])
+def test_of_one_day_the_share_is_that_of_its_refused_rows(kept, refused, undated):
+    of_day = Undated("a", {"bad_timestamp": undated} if undated else {}, kept + refused)
+    [row] = with_reject_shares([{"ds": "a", "rows": kept}], {"a": {"bot": refused}}, of_day)
+    assert row["reject_share"] == (refused + undated) / (kept + refused + undated)
+
+
+def test_a_first_day_that_has_only_rows_without_a_timestamp_is_refused_whole():
+    rows = with_reject_shares([{"ds": "b", "rows": 99}], {}, Undated("a", {"bad_timestamp": 1}, 99))
+    assert [(row["ds"], row["reject_share"]) for row in rows] == [("a", 1.0), ("b", 0.01)]
 
 
 @pytest.mark.spark
