@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 
 from etl.contract.dates import DateRange
 from etl.contract.errors import UsageError
+from etl.lake import hadoop_path
 from etl.simulate.blocks import (
     CANDIDATES_DDL,
     EVENTS_DDL,
@@ -28,6 +29,9 @@ from etl.simulate.world import WorldSpec, build_world
 
 #: About 700,000 rows: files of tens of megabytes however long the log.
 _BLOCKS_PER_FILE = 64
+_FOLDERS = ("events", "items", "candidates", "truth")
+#: Written before anything else, so that a folder is known as ours however far its run came.
+_MARK = ".prerank-simulated"
 OUTSIDE = "outside_range"
 NOISE_DDL = "kind string, rows long"
 
@@ -58,11 +62,12 @@ def simulate(
     request) are to be kept, those of kind 'outside_range' have a ts after the range and belong to another run, all
     others are to be refused with their kind as the reason.
 
-    Raises UsageError for a number of events below 1 or an impossible seed.
+    Raises UsageError for a number of events below 1, an impossible seed, or files in ``out`` that are no simulated log.
     """
     if events < 1:
         raise UsageError(f"--events {events}: expected the number of raw rows to write, 1 or more")
     plan = plan_log(WorldSpec(seed, events, date_range, knobs))
+    _claim(spark, out)
     counts = _write_events(spark, plan, f"{out}/events")
     _write(_frame(spark, 1, lambda _: items_table(plan.spec), ITEMS_DDL), f"{out}/items")
     parts: list[tuple[str, str, int, Callable[[Plan, int], pa.RecordBatch]]] = [
@@ -85,6 +90,23 @@ def simulate(
         candidate_requests=knobs.candidate_requests,
         noise=counts,
     )
+
+
+def _claim(spark: SparkSession, out: str) -> None:
+    """Mark ``out`` as a simulated log's; UsageError, and no change, where that would replace what is none."""
+    mark, files = hadoop_path(spark, f"{out}/{_MARK}")
+    marked = files.exists(mark)
+    for name in _FOLDERS:
+        folder, _ = hadoop_path(spark, f"{out}/{name}")
+        log, _ = hadoop_path(spark, f"{out}/{name}/_delta_log")
+        if files.exists(log):
+            raise UsageError(f"--out {out}: its '{name}' is a Delta table, as of a lake; give a new folder")
+        if not marked and files.exists(folder) and files.getContentSummary(folder).getFileCount():
+            raise UsageError(
+                f"--out {out}: its '{name}' holds files, and no {_MARK} says that they are a simulated log; give a new "
+                f"folder, or remove '{name}'"
+            )
+    files.create(mark, True).close()
 
 
 def blocks_frame(

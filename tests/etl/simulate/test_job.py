@@ -77,3 +77,36 @@ def test_a_second_run_replaces_the_first_by_the_same(spark: Any, report: Simulat
 def test_a_log_of_no_rows_is_a_usage_error(spark: Any, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--events 0"):
         simulate(spark, str(tmp_path), 0, 7, DATES, SimulateConfig())
+
+
+@pytest.mark.parametrize(
+    ("held", "said"),
+    [("candidates/_delta_log/0.json", "'candidates' is a Delta table"), ("truth/notes.txt", "'truth' holds files")],
+)
+def test_a_folder_with_files_of_others_is_left_as_it_is(spark: Any, tmp_path: Path, held: str, said: str) -> None:
+    (tmp_path / held).parent.mkdir(parents=True)
+    (tmp_path / held).write_text("precious")
+    with pytest.raises(UsageError, match=said):
+        simulate(spark, str(tmp_path), 1, 7, DATES, SimulateConfig())
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [Path(held).name]
+
+
+def test_a_table_in_a_simulated_folder_is_none_of_its_own(spark: Any, tmp_path: Path) -> None:
+    (tmp_path / ".prerank-simulated").touch()
+    (tmp_path / "events" / "_delta_log").mkdir(parents=True)
+    with pytest.raises(UsageError, match="'events' is a Delta table"):
+        simulate(spark, str(tmp_path), 1, 7, DATES, SimulateConfig())
+
+
+def test_a_run_that_was_killed_is_run_again(spark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: Any) -> None:
+        (tmp_path / "events" / "_temporary").mkdir(parents=True)
+        (tmp_path / "events" / "_temporary" / "part-0.parquet").write_text("half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("etl.simulate.job._write_events", killed)
+    with pytest.raises(KeyboardInterrupt):
+        simulate(spark, str(tmp_path), 300, 7, DATES, SimulateConfig())
+    monkeypatch.undo()
+    report = simulate(spark, str(tmp_path), 300, 7, DATES, SimulateConfig())
+    assert spark.read.parquet(f"{tmp_path}/events").count() == report.rows
