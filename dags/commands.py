@@ -54,9 +54,10 @@ def check() -> list[str]:
 
 
 def export() -> list[str]:
-    """The last ``params.days`` days up to and with the run's own, into the export directory of the day."""
-    start = f"{{{{ macros.ds_add({_DAY}, 1 - params.days) }}}}"
-    return ["export", "--start-ds", start, "--end-ds", DAY, "--out", _DATA]
+    """The last ``params.days`` days whose labels are known on the run's own, into the export directory of the day."""
+    start = f"{{{{ macros.ds_add({_DAY}, 1 - params.days - params.label_days) }}}}"
+    end = f"{{{{ macros.ds_add({_DAY}, -params.label_days) }}}}"
+    return ["export", "--start-ds", start, "--end-ds", end, "--out", _DATA]
 
 
 def train(executors: int = 0) -> list[str]:

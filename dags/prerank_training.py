@@ -37,6 +37,9 @@ with DAG(
         "models": settings.text("MODELS", "Models go to {this}/{ds}/{model}.", "./trained"),
         "model": settings.text("MODEL", "two_tower, interactrank, ...", "interactrank"),
         "days": Param(settings.whole("DAYS", 14), type="integer", minimum=3, description="Days per export."),
+        "label_days": Param(
+            settings.whole("LABEL_DAYS", 0), type="integer", minimum=0, description="As export.label_window_days."
+        ),
     },
     doc_md=__doc__,
     **settings.common(),

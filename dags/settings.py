@@ -11,6 +11,7 @@ and ``PRERANK__SECTION__KEY`` in its environment, as for any other run of it. Wh
     PRERANK_MODELS      models go to {this}/{ds}/{model}, promoted versions to {this}/versions [./trained]
     PRERANK_MODEL       the model that is trained: two_tower, interactrank, ... [interactrank]
     PRERANK_DAYS        days in an export, the run's own the last; each needs the interactions of the day before [14]
+    PRERANK_LABEL_DAYS  an export ends so many days earlier: export.label_window_days of the configuration [0]
     PRERANK_SCORED_BY   champion, or a model directory [champion]
     PRERANK_RETRIEVE    given: candidate sets that came without items are filled; events: also those of the day's
                         requests that have no set, so that scoring waits for interactions alone; empty: neither

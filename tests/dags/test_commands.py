@@ -16,6 +16,7 @@ PARAMS = {
     "models": "/models",
     "model": "interactrank",
     "days": 14,
+    "label_days": 0,
     "scored_by": "champion",
     "reports": "/reports",
 }
@@ -32,10 +33,10 @@ PARTITION: dict[str, Any] = {"partition_key": "2026-01-12"}
 BY_HAND: dict[str, Any] = {"partition_key": None, "ds": "2026-01-12"}
 
 
-def rendered(template: str, run: dict[str, Any] = PARTITION) -> str:
+def rendered(template: str, run: dict[str, Any] = PARTITION, **params: Any) -> str:
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
     environment.filters["quote"] = shlex.quote
-    return environment.from_string(template).render(run | {"params": PARAMS, "macros": Macros})
+    return environment.from_string(template).render(run | {"params": PARAMS | params, "macros": Macros})
 
 
 def parsed(arguments: list[str]) -> dict[str, Any]:
@@ -62,9 +63,22 @@ def test_export_ends_at_the_day_of_the_run_and_takes_as_many_days_as_asked() -> 
     args = parsed(commands.export())
     assert (args["start_ds"], args["end_ds"], str(args["out"])) == (
         "2026-01-12-13",
-        "2026-01-12",
+        "2026-01-12+0",
         "/exports/2026-01-12",
     )
+
+
+def test_export_ends_as_many_days_earlier_as_labels_take() -> None:
+    words = [rendered(argument, label_days=3) for argument in commands.export()]
+    assert words == [
+        "export",
+        "--start-ds",
+        "2026-01-12-16",
+        "--end-ds",
+        "2026-01-12-3",
+        "--out",
+        "/exports/2026-01-12",
+    ]
 
 
 def test_what_one_task_writes_is_what_the_next_one_reads() -> None:
