@@ -92,7 +92,8 @@ def score() -> list[str]:
 
 
 def report() -> list[str]:
-    return ["report", "--out", f"{{{{ params.reports }}}}/{DAY}.html"]
+    """It finds the newest day's evaluation below the folder of all days' models."""
+    return ["report", "--out", f"{{{{ params.reports }}}}/{DAY}.html", *_models_root("{{ params.models }}")]
 
 
 def plan() -> list[str]:

@@ -31,6 +31,7 @@ with DAG(
     schedule=PartitionedAssetTimetable(assets=INPUTS),
     params={
         "scored_by": settings.text("SCORED_BY", "champion, or a model directory.", "champion"),
+        "models": settings.text("MODELS", "prerank_training puts models into {this}/{ds}.", "./trained"),
         "reports": settings.text("REPORTS", "Reports go to {this}/{ds}.html.", "./reports"),
     },
     doc_md=__doc__,

@@ -28,6 +28,7 @@ TABLES = (
     c.EVENTS, c.EVENTS_REJECTED, c.INTERACTIONS_DAILY, c.QUERIES_DAILY, c.INTERACTIONS, c.ITEMS, c.QUERIES,
     c.CANDIDATES, c.SCORES,
 )  # fmt: skip
+_DAY = "-".join(("[0-9]" * 4, "[0-9]" * 2, "[0-9]" * 2))
 _EVALUATION_KEYS = {"models": dict, "slices": dict, "differences": dict, "calibration": dict, "requests": int}
 _ABLATION_KEYS = {"rungs": list, "references": dict, "total": dict, "metrics": list, "seeds": list, "requests": dict}
 
@@ -97,9 +98,10 @@ class ReportContent:
 
 def collect(lake: Lake, config: PrerankConfig) -> ReportContent:
     """Gather the content: small reads only, whatever the lake's size. Nothing that is missing is an error."""
-    root = Path(config.train.models_root)
+    given = Path(config.train.models_root)
+    root = evaluated_root(given)
     evaluation, problems = read_evaluation(root)
-    ablation, damaged = read_ablation(root)
+    ablation, damaged = read_ablation(given)
     models, more = read_models(root, evaluation)
     return ReportContent(
         lake=masked_text(lake.root),
@@ -113,6 +115,13 @@ def collect(lake: Lake, config: PrerankConfig) -> ReportContent:
         monitoring=_monitoring(lake),
         problems=(*problems, *damaged, *more),
     )
+
+
+def evaluated_root(root: Path) -> Path:
+    """``root``, or the newest day's folder (``yyyy-mm-dd``) below it if only such folders hold an evaluation."""
+    if (root / EVALUATION).is_file():
+        return root
+    return max((path.parent for path in root.glob(f"{_DAY}/{EVALUATION}")), default=root)
 
 
 def read_evaluation(root: Path) -> tuple[dict[str, Any] | None, list[str]]:

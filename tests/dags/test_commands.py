@@ -102,6 +102,11 @@ def test_candidates_come_from_events_only_where_asked() -> None:
     assert {filled["model"], invented["model"], parsed(commands.score())["model"]} == {"champion"}
 
 
+def test_the_report_looks_for_models_where_every_day_has_its_folder() -> None:
+    report = parsed(commands.report())
+    assert (str(report["out"]), report["set"]) == ("/reports/2026-01-12.html", ["train.models_root=/models"])
+
+
 def test_a_profile_is_set_only_where_there_is_one() -> None:
     assert parse(commands.with_profile(["report", "--out", "x"], "")).set == []
     assert parse(commands.with_profile(["report", "--out", "x"], "gpu")).set == ["spark.profile=gpu"]

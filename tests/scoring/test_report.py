@@ -23,6 +23,7 @@ from scoring.report_content import (
     ReportContent,
     TableFacts,
     collect,
+    evaluated_root,
     read_ablation,
     read_evaluation,
     read_models,
@@ -248,6 +249,17 @@ def test_damaged_ablation_becomes_a_line_not_an_error(tmp_path: Path) -> None:
     assert read_ablation(tmp_path) == (ablation(), [])
 
 
+def test_the_newest_day_with_an_evaluation_is_taken_where_every_day_has_a_folder(tmp_path: Path) -> None:
+    assert evaluated_root(tmp_path) == tmp_path
+    for name in ("2026-01-11", "2026-01-04", "2026-01-18", "versions"):
+        (tmp_path / name).mkdir()
+        if name != "2026-01-18":
+            (tmp_path / name / "evaluation.json").touch()
+    assert evaluated_root(tmp_path) == tmp_path / "2026-01-11"
+    (tmp_path / "evaluation.json").touch()
+    assert evaluated_root(tmp_path) == tmp_path
+
+
 def test_models_are_those_of_the_evaluation_and_unreadable_ones_are_named(tmp_path: Path) -> None:
     for name in ("left_over", "interactrank", ".interactrank.0a1b2c3d.tmp"):
         (tmp_path / name).mkdir()
@@ -298,8 +310,8 @@ def test_collect_reads_the_lake_and_the_page_is_written(spark: Any, tmp_path: Pa
     lake = Lake(spark, str(root))
     days = DateRange("2026-03-01", "2026-03-02")
     replace_partitions(lake, [Output("events_rejected", frame, days, ("event_id",))], job)
-    trained_root.mkdir()
-    (trained_root / "evaluation.json").write_text(json.dumps(evaluation(models={"bm25": entry(0.2)})))
+    (trained_root / "2026-03-01").mkdir(parents=True)
+    (trained_root / "2026-03-01" / "evaluation.json").write_text(json.dumps(evaluation(models={"bm25": entry(0.2)})))
 
     found = collect(Lake(spark, str(root)), config)
     assert found.rejected == {"bot": 2, "duplicate": 1}
@@ -310,3 +322,4 @@ def test_collect_reads_the_lake_and_the_page_is_written(spark: Any, tmp_path: Pa
     )  # fmt: skip
     assert record.seconds >= 0
     assert list((found.evaluation or {})["models"]) == ["bm25"]
+    assert found.models_root == str(trained_root / "2026-03-01")
