@@ -8,6 +8,7 @@ from pyspark.sql import functions as F
 from etl.config import EtlConfig
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
+from etl.one_per_id import by_id, kept_of
 from etl.query_key import with_query_key
 from etl.sources.columns import quoted
 from etl.sources.errors import InputError
@@ -22,16 +23,15 @@ def catalogue(raw: DataFrame, table: str, config: EtlConfig, days: DateRange, wh
     per id and ds: the first in the order of its content wins. Raises InputError for a configured column
     that is not there.
     """
-    ds = F.col("ds").cast("string") if "ds" in raw.columns else F.lit(days.start)
-    raw = raw.withColumn("ds", ds).where(F.col("ds").between(days.start, days.end))
-    shaped = _candidates(raw, config) if table == c.CANDIDATES else _described(raw, table, config, where)
-    key = GRAIN[table]
-    present = shaped.where(F.trim(key[0]) != "")
-    # The least row makes the choice among repeats independent of their order. Maps have none, their entries do.
-    maps = [field.name for field in shaped.schema.fields if field.dataType.typeName() == "map"]
-    whole = F.struct(*(F.map_entries(name).alias(name) if name in maps else name for name in shaped.columns))
-    kept = present.groupBy("ds", *key).agg(F.min(whole).alias("row")).select("row.*")
-    return kept.withColumns({name: F.map_from_entries(name) for name in maps})
+    return kept_of(grouped(raw, table, config, days, where))
+
+
+def grouped(raw: DataFrame, table: str, config: EtlConfig, days: DateRange, where: str) -> DataFrame:
+    """The same with what is not kept, for the figures: see ``etl.one_per_id.by_id``."""
+    raw = raw.withColumn("ds", F.col("ds").cast("string") if "ds" in raw.columns else F.lit(days.start))
+    if table == c.CANDIDATES:
+        return by_id(_candidates(raw, config), *GRAIN[table], days, of_all_alike="items")
+    return by_id(_described(raw, table, config, where), *GRAIN[table], days)
 
 
 def snapshot_days(days_held: Sequence[str], until: str) -> str | None:

@@ -188,8 +188,10 @@ def run_ingest(args: argparse.Namespace, context: Context) -> dict[str, Any]:
     origin, files = args.input or args.source, raw_input(lake.spark, path) if path else None
     if args.table == c.EVENTS:
         return ingest_events(lake, raw, context.config, days, origin, args.append, files).plain()
-    written = ingest_catalogue(lake, raw, args.table, context.config, days, origin, files)
-    return {"written": [{**vars(one), "days": str(one.days)} for one in written]}
+    report = ingest_catalogue(lake, raw, args.table, context.config, days, origin, files)
+    if left_out := report.counts.left_out():
+        context.log(f"{origin}: rows that are not in '{args.table}': {left_out}")
+    return report.plain()
 
 
 def run_interactions(args: argparse.Namespace, context: Context) -> dict[str, Any]:

@@ -140,6 +140,28 @@ class EmptyInputError(PrerankError):
         )
 
 
+class EmptyCatalogueError(PrerankError):
+    """A raw catalogue, or file of candidate sets, has no row with an id for the asked days."""
+
+    def __init__(self, source: str, table: str, key: str, days: str, outside: int, without_id: int):
+        self.source, self.table, self.key, self.days = source, table, key, days
+        self.outside, self.without_id = outside, without_id
+        super().__init__(source, table, key, days, outside, without_id)
+
+    def __str__(self) -> str:
+        found, advice = [], []
+        if self.without_id:
+            found.append(f"{self.without_id} rows have no {self.key}")
+            advice.append("that its lines are whole, and that --source says how it is laid out")
+        if self.outside:
+            found.append(f"the column ds of {self.outside} rows names no day of {self.days}")
+            advice.append("--ds or --start-ds/--end-ds")
+        return (
+            f"{self.source} has no row of {self.table} for {self.days}: {', '.join(found) or 'it has no rows'}. "
+            f"The tables are as they were. Check {', and '.join(advice) or '--input'}."
+        )
+
+
 class RowBalanceError(PrerankError):
     """Rows were lost or doubled on the way from the raw log to events and rejects."""
 

@@ -7,13 +7,13 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from etl.caching import Cached
-from etl.catalogues import GRAIN, catalogue
+from etl.catalogues import GRAIN, grouped
 from etl.config import EtlConfig
 from etl.contract import columns as c
 from etl.contract.dates import DateRange, ranges_of
 from etl.contract.settings import config_hash
 from etl.definitions import definition_hash
-from etl.errors import EmptyInputError, OutdatedEventsError, RowBalanceError, TableColumnsError
+from etl.errors import EmptyCatalogueError, EmptyInputError, OutdatedEventsError, RowBalanceError, TableColumnsError
 from etl.events import (
     OUTSIDE,
     REASON,
@@ -27,10 +27,12 @@ from etl.events import (
 )
 from etl.lake import Lake
 from etl.late import known_bots, new_refusals, not_delivered_before, recurring, with_stored
+from etl.one_per_id import IdCounts, counts_of, kept_of
 from etl.plan import read_history
 from etl.quality.gate import gate
 from etl.quality.profiles import Undated, profile, with_reject_shares
 from etl.runs import RawInput, Run
+from etl.sources.errors import InputError
 from etl.write import Output, Written, replace_partitions
 
 
@@ -111,22 +113,51 @@ def _require_definition(lake: Lake, config: EtlConfig, days: DateRange) -> None:
         raise OutdatedEventsError(ranges_of(outdated))
 
 
+@dataclass(frozen=True)
+class CatalogueReport:
+    """Rows of one ingest of a catalogue or of candidate sets; always in_range == kept + without_id + repeated."""
+
+    written: list[Written]
+    counts: IdCounts
+
+    def plain(self) -> dict[str, object]:
+        return {"written": [{**vars(one), "days": str(one.days)} for one in self.written], **self.counts.plain()}
+
+
 def ingest_catalogue(
     lake: Lake, raw: DataFrame, table: str, config: EtlConfig, days: DateRange, source: str,
     files: RawInput | None = None,
-) -> list[Written]:  # fmt: skip
+) -> CatalogueReport:  # fmt: skip
     """Write a snapshot of ``items`` or ``queries``, or the ``candidates``, of ``days`` (see etl.catalogues).
 
-    Raises InputError for a missing column, EmptyInputError when no row is left.
+    Raises InputError for a missing column and for a request with several candidate sets on one day, EmptyCatalogueError
+    when no row is left.
     """
     with Cached() as keep:
-        rows = keep(catalogue(raw, table, config, days, source))
-        held = [row.ds for row in rows.select("ds").distinct().toLocalIterator()]
-        if not held:
-            raise EmptyInputError(source, str(days), raw.count())
-        run = Run(job="ingest", config_hash=config_hash(config), source=source, raw=files)
+        rows = keep(grouped(raw, table, config, days, source))
+        counts = counts_of(rows)
+        if counts.differing:
+            raise InputError(
+                source,
+                f"rows of one request name different items, for {counts.differing} requests ({counts.example} is one)",
+                "write one row per request and day, with the list of its items; the tables are as they were",
+            )
+        if not counts.days:
+            raise EmptyCatalogueError(
+                source, table, GRAIN[table][0], str(days), counts.outside_range, counts.without_id
+            )
+        run = Run(
+            job="ingest",
+            config_hash=config_hash(config),
+            source=source,
+            raw=files,
+            rows_in=counts.in_range,
+            rows_rejected=counts.without_id + counts.repeated,
+        )
         # Days between that the input says nothing of keep what they have.
-        return replace_partitions(lake, [Output(table, rows, span, GRAIN[table]) for span in ranges_of(held)], run)
+        spans = ranges_of(list(counts.days))
+        outputs = [Output(table, kept_of(rows), span, GRAIN[table]) for span in spans]
+        return CatalogueReport(replace_partitions(lake, outputs, run), counts)
 
 
 Counts = Mapping[tuple[str | None, str | None], int]

@@ -158,14 +158,19 @@ def queries(documents: DataFrame) -> DataFrame:
 def candidates(documents: DataFrame, days: DateRange | None = None) -> DataFrame:
     """One row per query document with hits: ``items`` in response order, ``ds`` the day of the query.
 
-    Without a readable timestamp it is the first of ``days``. A field ``ds`` of the log's own stays as it is.
+    Those of a query that was logged several times (a retry, a next page) have the items of all of them. Without a
+    readable timestamp ``ds`` is the first of ``days``. A field ``ds`` of the log's own stays as it is.
     """
-    shown = documents.where(~F.col("is_event") & (F.size("hits") > 0))
-    shown = shown.withColumnRenamed("hits", "items").drop("is_event", "item_id", "action", "position")
-    if "ds" in shown.columns:
-        return shown
-    own_ds = F.date_format(parse_timestamp(F.col("ts"), shown.schema["ts"].dataType), "yyyy-MM-dd")
-    return shown.withColumn("ds", F.coalesce(own_ds, F.lit(days.start if days else None)))
+    shown = documents.where(~F.col("is_event") & (F.size("hits") > 0)).drop("is_event", "item_id", "action", "position")
+    by_query = shown.where(F.col("request_id").isNotNull()).groupBy("request_id")
+    pages = by_query.agg(F.sort_array(F.collect_list(F.struct("ts", "hits"))).alias("pages"))
+    of_all = F.array_distinct(F.flatten("pages.hits"))
+    items = F.when(F.size("pages") > 1, of_all).otherwise(F.col("hits"))
+    sets = shown.join(pages, "request_id", "left").withColumn("items", items).drop("hits", "pages")
+    if "ds" in sets.columns:
+        return sets
+    own_ds = F.date_format(parse_timestamp(F.col("ts"), sets.schema["ts"].dataType), "yyyy-MM-dd")
+    return sets.withColumn("ds", F.coalesce(own_ds, F.lit(days.start if days else None)))
 
 
 def _with_query(actions: DataFrame, query_docs: DataFrame) -> DataFrame:

@@ -6,11 +6,12 @@ import pytest
 
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
-from etl.errors import EmptyInputError, GateError, RowBalanceError
+from etl.errors import EmptyCatalogueError, EmptyInputError, GateError, RowBalanceError
 from etl.events import EVENT_COLUMNS, REASONS
 from etl.forget import forget_user
 from etl.ingest import _balanced, ingest_catalogue, ingest_events
 from etl.lake import Lake
+from etl.sources.errors import InputError
 from tests.etl import reference
 from tests.etl.logs import (
     DAYS,
@@ -175,9 +176,60 @@ def test_rows_that_get_lost_on_the_way_are_noticed():
 def test_a_catalogue_replaces_its_own_snapshot_only(copied):
     lake, config = copied(c.ITEMS, c.RUNS)
     day = DateRange(SNAPSHOTS[1], SNAPSHOTS[1])
-    [written] = ingest_catalogue(lake, items_frame(lake.spark, sample_items("x00")[:1]), c.ITEMS, config, day, "items")
+    item = items_frame(lake.spark, sample_items("x00")[:1])
+    [written] = ingest_catalogue(lake, item, c.ITEMS, config, day, "items").written
     assert (written.rows, str(written.days)) == (1, SNAPSHOTS[1])
     counts = {row.ds: row["count"] for row in lake.read(c.ITEMS).groupBy("ds").count().collect()}
     assert counts == {SNAPSHOTS[0]: 5, SNAPSHOTS[1]: 1}
-    with pytest.raises(EmptyInputError):
+    with pytest.raises(EmptyCatalogueError, match="it has no rows"):
         ingest_catalogue(lake, items_frame(lake.spark, []), c.ITEMS, small_config(lake.root), day, "items")
+
+
+def test_rows_of_a_catalogue_that_are_not_kept_are_counted(copied):
+    lake, config = copied(c.RUNS)
+    days = DateRange("2024-02-28", "2024-02-29")
+    rows = [
+        ("a", "2024-02-28"), ("a", "2024-02-28"), ("a", "2024-02-29"), (" ", "2024-02-29"), (None, None),
+        ("b", "2024-03-01"), (None, "2024-03-01"), ("b", None),
+    ]  # fmt: skip
+    raw = lake.spark.createDataFrame(rows, "query string, ds string")
+    report = ingest_catalogue(lake, raw, c.QUERIES, config, days, "queries.json")
+    plain = report.plain()
+    assert [(one["days"], one["rows"]) for one in plain.pop("written")] == [(str(days), 2)]
+    assert plain == {"in_range": 5, "outside_range": 3, "kept": 2, "without_id": 2, "repeated": 1}
+    assert report.counts.left_out() == "2 without an id, 1 beside another of their id, 3 of other days"
+    [run] = lake.read(c.RUNS).where(f"table = '{c.QUERIES}'").collect()
+    assert (run.rows_in, run.rows_out, run.rows_rejected) == (5, 2, 3)
+
+
+def test_a_catalogue_without_a_row_to_keep_says_why(copied):
+    lake, config = copied(c.RUNS)
+    raw = lake.spark.createDataFrame([(None, None), ("q", "2024-05-01")], "query string, ds string")
+    with pytest.raises(EmptyCatalogueError) as caught:
+        ingest_catalogue(lake, raw, c.QUERIES, config, DateRange("2024-02-29", "2024-02-29"), "queries.json")
+    assert "1 rows have no query_key, the column ds of 1 rows names no day" in str(caught.value)
+    assert not lake.exists(c.QUERIES)
+
+
+@pytest.mark.parametrize("items", [["b"], ["a", "b"], None])
+def test_a_request_with_two_candidate_sets_is_refused(copied, items):
+    lake, config = copied(c.RUNS)
+    schema = "request_id string, query string, user_id string, items array<string>"
+    raw = lake.spark.createDataFrame([("r", "q", "u", ["a"]), ("r", "q", "u", items)], schema)
+    with pytest.raises(InputError, match=r"'r' of 2024-02-29 is one.*one row per request and day"):
+        ingest_catalogue(lake, raw, c.CANDIDATES, config, DateRange("2024-02-29", "2024-02-29"), "pairs.csv")
+    assert not lake.exists(c.CANDIDATES)
+
+
+def test_a_candidate_set_that_comes_twice_is_one(copied):
+    lake, config = copied(c.RUNS)
+    raw = lake.spark.createDataFrame(
+        [("r", "q", "u", ["b", "a"]), ("r", "q", "u", ["b", "a"]), ("s", "q", "u", None), ("s", "q", "u", None)],
+        "request_id string, query string, user_id string, items array<string>",
+    )
+    report = ingest_catalogue(lake, raw, c.CANDIDATES, config, DateRange("2024-02-29", "2024-02-29"), "sets")
+    assert (report.counts.kept, report.counts.repeated) == (2, 2)
+    assert sorted((row.request_id, row["items"]) for row in lake.read(c.CANDIDATES).collect()) == [
+        ("r", ["b", "a"]),
+        ("s", None),
+    ]

@@ -2,7 +2,14 @@ import pytest
 
 from etl.contract.dates import DateRange
 from etl.contract.errors import PrerankError, UnknownNameError, UsageError
-from etl.errors import EmptyInputError, GateError, ImmatureLabelsError, MissingDataError, RowBalanceError
+from etl.errors import (
+    EmptyCatalogueError,
+    EmptyInputError,
+    GateError,
+    ImmatureLabelsError,
+    MissingDataError,
+    RowBalanceError,
+)
 from etl.write_errors import WriteVerificationError
 
 DAYS = DateRange("2024-02-28", "2024-02-29")
@@ -18,6 +25,7 @@ ONE = DateRange("2024-02-28", "2024-02-28")
         (GateError("events", ["bad"], "docs"), 3, False),
         (WriteVerificationError("events", DAYS, 2, 1), 1, True),
         (EmptyInputError("log", str(DAYS), 3), 1, False),
+        (EmptyCatalogueError("log", "items", "item_id", str(DAYS), 3, 2), 1, False),
         (RowBalanceError("log", 3, 1, 1), 1, False),
         (MissingDataError("events", DAYS, "lake"), 1, False),
         (ImmatureLabelsError(DAYS, 2, DateRange("2024-02-01", "2024-03-01")), 1, True),
@@ -35,6 +43,14 @@ def test_every_failure_has_its_exit_code_and_says_whether_to_retry(error, code, 
         (GateError("events", ["one", "two"], "docs.html"), ["'events'", "- one", "- two", "docs.html"]),
         (WriteVerificationError("events", DAYS, 2, 1), ["'events'", "2 rows were computed", "1 stand", "again"]),
         (EmptyInputError("log", str(DAYS), 3), ["log", "2024-02-28..2024-02-29", "3 rows lie outside"]),
+        (
+            EmptyCatalogueError("log", "items", "item_id", str(DAYS), 0, 2),
+            ["log", "2 rows have no item_id", "lines are whole"],
+        ),
+        (
+            EmptyCatalogueError("log", "items", "item_id", str(DAYS), 3, 0),
+            ["ds of 3 rows names no day of 2024-02-28..2024-02-29", "--start-ds"],
+        ),
         (RowBalanceError("log", 3, 1, 1), ["3 rows", "1 events + 1 rejected"]),
         (MissingDataError("events", DAYS, "lake"), ["prerank ingest", "--start-ds 2024-02-28 --end-ds 2024-02-29"]),
         (MissingDataError("interactions", None, "lake"), ["prerank interactions", "lake.root"]),

@@ -175,6 +175,15 @@ def test_candidates_are_of_the_day_of_their_query_or_of_the_first_where_it_is_un
     assert [request for request, _ in kept] == ["q0", "q1", "q2", "q3", "q4"]
 
 
+def test_a_query_that_was_logged_page_by_page_has_the_items_of_all_pages(spark, tmp_path):
+    pages = [("2026-01-01T10:00:09Z", ["c", "a"]), ("2026-01-01T10:00:00Z", ["b", "a"])]
+    documents = [{**QUERY, "timestamp": ts, "query_response_hit_ids": hits} for ts, hits in pages]
+    nameless = {**QUERY, "query_id": None, "query_response_hit_ids": ["d"]}
+    df = read(spark, tmp_path, [*documents, nameless], "candidates")
+    together = ("q1", ["b", "a", "c"])
+    assert pick(df, "request_id", "items") == [together, together, (None, ["d"])]
+
+
 def test_ubi_has_no_catalogue(spark, tmp_path):
     with pytest.raises(InputError, match="no catalogue; ingest it with --source json"):
         read(spark, tmp_path, [QUERY], "items")
