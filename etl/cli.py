@@ -12,9 +12,11 @@ from etl.contract.paths import local_path
 from etl.movielens.config import PROTOCOLS, SPLIT_KINDS, MovieLensConfig
 from etl.operations import cli as operations_cli
 from etl.simulate.config import EFFECTS
-from etl.sources import SOURCES
+from etl.sources import SOURCES, Source
 
 if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
     from etl.lake import Lake
 
 T = TypeVar("T")
@@ -166,7 +168,7 @@ def run_ingest(args: argparse.Namespace, context: Context) -> dict[str, Any]:
     from etl.ingest import ingest_catalogue, ingest_events
     from etl.lake import absolute
     from etl.sources import get_source
-    from etl.sources.errors import MissingColumnsError
+    from etl.sources.columns import idle_renames
     from etl.sources.listing import raw_input
 
     days = days_of(args)
@@ -176,22 +178,36 @@ def run_ingest(args: argparse.Namespace, context: Context) -> dict[str, Any]:
     if args.append and args.table != c.EVENTS:
         raise UsageError(f"--append joins late events; '{args.table}' is replaced whole: leave --append out")
     lake = context.lake()
-    # Renames are for the raw log; candidate sets and catalogues have our names, or the log's own where ours are absent.
-    renames = context.config.events.columns
     path = absolute(args.input) if args.input else None
-    try:
-        raw = source.read(lake.spark, path, args.table, renames if args.table == c.EVENTS else {}, date_range=days)
-    except MissingColumnsError:
-        if args.table == c.EVENTS or not renames:
-            raise
-        raw = source.read(lake.spark, path, args.table, renames, date_range=days)
+    raw = _read_raw(source, lake.spark, path, args.table, context.config, days)
     origin, files = args.input or args.source, raw_input(lake.spark, path) if path else None
     if args.table == c.EVENTS:
+        events, items = context.config.events, context.config.items
+        described = (*items.text, *items.categories, *items.numerics, *items.dense)
+        if idle := idle_renames(raw.columns, events.columns, events.segments, described):
+            context.log(f"{origin}: events.columns has renames without effect: {', '.join(idle)}")
         return ingest_events(lake, raw, context.config, days, origin, args.append, files).plain()
     report = ingest_catalogue(lake, raw, args.table, context.config, days, origin, files)
     if left_out := report.counts.left_out():
         context.log(f"{origin}: rows that are not in '{args.table}': {left_out}")
     return report.plain()
+
+
+def _read_raw(
+    source: Source, spark: "SparkSession", path: str | None, table: str, config: EtlConfig, days: DateRange
+) -> "DataFrame":
+    """Renames are for the raw log; candidate sets and catalogues have our names, or the log's where ours are absent."""
+    from etl.sources.errors import MissingColumnsError
+
+    renames = config.events.columns
+    segments = config.events.segments if table in (c.EVENTS, c.CANDIDATES) else ()
+    first = renames if table == c.EVENTS else {ours: theirs for ours, theirs in renames.items() if ours in segments}
+    try:
+        return source.read(spark, path, table, first, date_range=days, segments=segments)
+    except MissingColumnsError:
+        if table == c.EVENTS or not renames:
+            raise
+        return source.read(spark, path, table, renames, date_range=days, segments=segments)
 
 
 def run_interactions(args: argparse.Namespace, context: Context) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 Cleaning, rejecting and deduplicating is the ingest's work, the same for every source.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -22,13 +22,15 @@ class ReadRaw(Protocol):
         table: str,
         renames: Mapping[str, str],
         date_range: DateRange | None = None,
+        segments: Sequence[str] = (),
     ) -> "DataFrame":
         """Raw rows of ``table`` (events, items, queries or candidates), lazily.
 
-        ``renames`` maps our column to the raw one. Scalars arrive as strings, except ``ts``, which may stay a timestamp
-        or a number; arrays stay arrays (``items`` is array<string>); extra raw columns are kept. A line that could not
-        be parsed is a row whose ``_corrupt_record`` holds it and whose other columns are null. ``date_range`` only
-        spares work: a source may still return rows outside it. Raises InputError.
+        ``renames`` maps our column to the raw one; ``segments`` are columns that are found under any spelling too.
+        Scalars arrive as strings, except ``ts``, which may stay a timestamp or a number; arrays stay arrays (``items``
+        is array<string>); extra raw columns are kept. A line that could not be parsed is a row whose
+        ``_corrupt_record`` holds it and whose other columns are null. ``date_range`` only spares work: a source may
+        still return rows outside it. Raises InputError.
         """
 
 

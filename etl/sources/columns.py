@@ -44,18 +44,23 @@ def require_columns(
         raise MissingColumnsError(where, table, missing, names, renames)
 
 
-def to_raw(df: DataFrame, table: str, renames: Mapping[str, str], where: str) -> DataFrame:
+def to_raw(
+    df: DataFrame, table: str, renames: Mapping[str, str], where: str, segments: Sequence[str] = ()
+) -> DataFrame:
     """Rename and retype ``df`` to what a source returns.
 
-    ``renames`` maps our column to the raw one. A raw column that already has our name, but is not the one meant, is
-    kept as ``raw_<name>``. Raises MissingColumnsError.
+    ``renames`` maps our column to the raw one; of candidate sets, only where there is none of our name. ``segments``
+    are columns to look for beside those of the table. A raw column that already has our name, but is not the one meant,
+    is kept as ``raw_<name>``. Raises MissingColumnsError.
     """
     required = required_columns(table)
+    if table == CANDIDATES:
+        renames = {ours: theirs for ours, theirs in renames.items() if _find(ours, df.columns) is None}
     absent = [ours for ours, theirs in renames.items() if ours in required and _find(theirs, df.columns) is None]
     present = [name for name in df.columns if name != CORRUPT]
     if absent:
         raise MissingColumnsError(where, table, absent, present, renames)
-    names = raw_names(df.columns, (*required, *OPTIONAL.get(table, ())), renames)
+    names = raw_names(df.columns, (*required, *OPTIONAL.get(table, ()), *segments), renames)
     # By position: two raw names may differ in case only, which Spark cannot tell apart by name.
     renamed = df.toDF(*names)
     require_columns(names, required, table, where, renames)
@@ -75,6 +80,19 @@ def raw_names(columns: Sequence[str], ours: Iterable[str], renames: Mapping[str,
         name = claimed.get(column) or (f"raw_{column}" if column.lower() in taken else column)
         names.append(name)
     return names
+
+
+def idle_renames(
+    found: Iterable[str], renames: Mapping[str, str], segments: Iterable[str], elsewhere: Iterable[str]
+) -> list[str]:
+    """Renames that change nothing in a raw log whose columns are ``found`` under our names, as ``ours=theirs``.
+
+    No raw column stands behind them, or nobody reads what they name. Names of other tables' columns, or ``elsewhere``
+    in the configuration, are not judged.
+    """
+    read, present = {*RAW_REQUIRED, *RAW_OPTIONAL, *segments}, {*found}
+    others = {*elsewhere}.union(*REQUIRED.values(), *OPTIONAL.values()) - read
+    return [f"{ours}={theirs}" for ours, theirs in renames.items() if ours not in others | (read & present)]
 
 
 def item_list(column: Column) -> Column:

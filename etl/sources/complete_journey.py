@@ -18,7 +18,7 @@ How a shop becomes a search log:
 """
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -60,6 +60,7 @@ def read_complete_journey(
     table: str,
     renames: Mapping[str, str],
     date_range: DateRange | None = None,
+    segments: Sequence[str] = (),
 ) -> DataFrame:
     """The rows of ``table`` in ``date_range`` (None: the whole of 2017), under our names: ``renames`` do not apply.
 

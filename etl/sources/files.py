@@ -40,6 +40,7 @@ def read_parquet(
     table: str,
     renames: Mapping[str, str],
     date_range: DateRange | None = None,
+    segments: Sequence[str] = (),
 ) -> DataFrame:
     """Parquet files, their schemas merged: a column that only newer files have is null in the older ones."""
     required_columns(table)
@@ -53,7 +54,7 @@ def read_parquet(
     except JVM_ERRORS as error:
         raise _parquet_error(spark, listing, error) from error
     _require_whole_parquet(spark, listing.files)
-    return to_raw(df, table, renames, str(path))
+    return to_raw(df, table, renames, str(path), segments)
 
 
 def read_csv(
@@ -62,6 +63,7 @@ def read_csv(
     table: str,
     renames: Mapping[str, str],
     date_range: DateRange | None = None,
+    segments: Sequence[str] = (),
 ) -> DataFrame:
     """CSV files with a header; quotes may span lines and are escaped by doubling. An empty field is null.
 
@@ -81,7 +83,7 @@ def read_csv(
         )
         part = _load(reader.schema(schema), "csv", files, str(path), spark)
         parts.append(_without_carriage_returns(part, columns[-1]))
-    return to_raw(mask_corrupt(union(parts)), table, renames, str(path))
+    return to_raw(mask_corrupt(union(parts)), table, renames, str(path), segments)
 
 
 def read_json(
@@ -90,12 +92,13 @@ def read_json(
     table: str,
     renames: Mapping[str, str],
     date_range: DateRange | None = None,
+    segments: Sequence[str] = (),
 ) -> DataFrame:
     """JSON files: an object a line, an array a line, or one array over many lines. Numbers keep their spelling."""
     required_columns(table)
     listing = list_files(spark, path)
     df = load_json(spark, listing, str(path), {})
-    return to_raw(mask_corrupt(df), table, renames, str(path))
+    return to_raw(mask_corrupt(df), table, renames, str(path), segments)
 
 
 def load_json(spark: SparkSession, listing: Listing, where: str, types: Mapping[str, T.DataType]) -> DataFrame:

@@ -13,7 +13,7 @@ Timestamps stay as written, ISO 8601 or epoch milliseconds; candidate sets are o
   attributes: ``{country: query_attributes.country}``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -21,7 +21,7 @@ from pyspark.sql import types as T
 
 from etl.contract.columns import CANDIDATES, EVENTS, IMPRESSION, ITEMS, QUERIES
 from etl.contract.dates import DateRange
-from etl.sources.columns import CORRUPT, quoted, required_columns, typed
+from etl.sources.columns import CORRUPT, quoted, raw_names, required_columns, typed
 from etl.sources.errors import InputError, MissingColumnsError
 from etl.sources.files import load_json, mask_corrupt
 from etl.sources.listing import list_files
@@ -88,6 +88,7 @@ def read_ubi(
     table: str,
     renames: Mapping[str, str],
     date_range: DateRange | None = None,
+    segments: Sequence[str] = (),
 ) -> DataFrame:
     """The rows of ``table``; InputError for ``items``, which UBI does not hold."""
     required_columns(table)
@@ -96,13 +97,16 @@ def read_ubi(
             str(path), "UBI holds queries and events, no catalogue", "ingest it with --source json, csv or parquet"
         )
     documents = mask_corrupt(load_json(spark, list_files(spark, path), str(path), _TYPES))
-    extracted = extract(documents, renames, str(path))
+    if table != EVENTS:
+        # Queries may lie in files of their own, without the fields of events.
+        renames = {ours: theirs for ours, theirs in renames.items() if _is_there(theirs, documents)}
+    extracted = extract(documents, renames, str(path), segments)
     if table == CANDIDATES:
         return candidates(extracted, date_range)
     return {EVENTS: events, QUERIES: queries}[table](extracted)
 
 
-def extract(documents: DataFrame, renames: Mapping[str, str], where: str) -> DataFrame:
+def extract(documents: DataFrame, renames: Mapping[str, str], where: str, segments: Sequence[str] = ()) -> DataFrame:
     """UBI documents under our names; ``is_event`` and ``hits`` beside them. Bulk-load action lines are gone.
 
     Raises MissingColumnsError for a rename to a field that no document has.
@@ -118,16 +122,17 @@ def extract(documents: DataFrame, renames: Mapping[str, str], where: str) -> Dat
         **renames,
     }
     for ours, theirs in meant.items():
-        if theirs not in documents.columns and theirs.split(".")[0] not in _ATTRIBUTES:
+        if not _is_there(theirs, documents):
             raise MissingColumnsError(where, "ubi", [ours], documents.columns, renames)
     extras = [field for field in documents.schema.fields if field.name.lower() not in {*_SPENT, *meant}]
+    names = raw_names([field.name for field in extras], segments, {})
     bulk_line = (
         F.coalesce(*[F.col(name) for name in _BULK_ACTIONS]).isNotNull()
         & F.coalesce(F.col("action_name"), F.col("query_id"), F.col("timestamp"), F.col("user_query")).isNull()
     )
     return documents.where(~bulk_line).select(
         *[_field(theirs, documents).alias(ours) for ours, theirs in meant.items()],
-        *[typed(field).alias(field.name) for field in extras],
+        *[typed(field).alias(name) for field, name in zip(extras, names, strict=True)],
         # A query's own fields say what it is; anything else has to say what happened.
         (F.col("action_name").isNotNull() | F.coalesce("query_id", "user_query").isNull()).alias("is_event"),
         F.coalesce(*[F.col(name) for name in _HITS]).alias("hits"),
@@ -205,6 +210,10 @@ def _implied(query_docs: DataFrame, actions: DataFrame) -> DataFrame:
             "position": (F.col("index") + 1).cast("string"),
         }
     )
+
+
+def _is_there(path: str, documents: DataFrame) -> bool:
+    return path in documents.columns or path.partition(".")[0] in _ATTRIBUTES
 
 
 def _field(path: str, documents: DataFrame) -> Column:

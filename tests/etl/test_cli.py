@@ -1,15 +1,19 @@
 import argparse
+import json
 from types import SimpleNamespace
 
 import pytest
 
 from etl.cli import add_days, add_verbs, days_of, run_forget
 from etl.config import EtlConfig
+from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.contract.errors import UsageError
 from etl.forget import Forgotten
+from etl.lake import Lake
 from etl.operations.config import MaintainConfig
 from etl.write import Written
+from scoring.main import main
 
 
 def parsed(*words: str) -> argparse.Namespace:
@@ -73,3 +77,22 @@ def test_forget_sends_to_maintain_which_spares_what_models_and_exports_refer_to(
     said = run_forget(argparse.Namespace(user="u1"), context)["next"][-1]
     assert said.startswith("prerank maintain --ds D, 9 days from now or later")
     assert "that a model or an export refers to (maintain.keep, --keep) stay" in said
+
+
+@pytest.mark.spark
+def test_candidate_sets_have_the_log_s_segments_and_what_is_left_out_is_said(spark, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("etl.session.spark_session", lambda *_: spark)
+    sets = tmp_path / "sets.csv"
+    sets.write_text("request_id,query,user_id,items,geo,Gender\nr,q,u,a|b,US,f\n,q,u,a,US,f\n")
+    lake = str(tmp_path / "lake")
+    settings = [f"lake.root={lake}", "events.columns.country=geo", "events.columns.query=term"]
+    words = ["ingest", "--source", "csv", "--table", "candidates", "--input", str(sets), "--ds", "2024-02-29", "--json"]
+    assert main([*words, *(word for one in settings for word in ("--set", one))]) == 0
+    said = capsys.readouterr()
+    result = json.loads(said.out.strip().splitlines()[-1])
+    assert {name: result[name] for name in ("in_range", "kept", "without_id")} == {
+        "in_range": 2, "kept": 1, "without_id": 1,
+    }  # fmt: skip
+    assert "rows that are not in 'candidates': 1 without an id" in said.err.replace("\n", " ")
+    [row] = Lake(spark, lake).read(c.CANDIDATES).collect()
+    assert (row["items"], row.segments) == (["a", "b"], {"country": "US", "gender": "f"})

@@ -3,7 +3,7 @@ import datetime as dt
 import pytest
 
 from etl.contract.errors import UnknownNameError
-from etl.sources.columns import item_list, raw_names, required_columns, to_raw
+from etl.sources.columns import idle_renames, item_list, raw_names, required_columns, to_raw
 from etl.sources.errors import MissingColumnsError
 
 
@@ -21,6 +21,15 @@ def test_a_column_that_a_rename_shadows_is_kept_aside():
 
 def test_a_rename_of_an_optional_column_that_is_absent_changes_nothing():
     assert raw_names(["query"], ["query"], {"country": "land"}) == ["query"]
+
+
+def test_renames_that_change_nothing_in_the_log_are_named():
+    found = ["query", "item_id", "posiitton", "country", "title"]
+    renames = {
+        "query": "term", "posiitton": "rank", "gender": "sex", "country": "geo", "items": "hits", "title": "name",
+    }  # fmt: skip
+    assert idle_renames(found, renames, ["country", "gender"], ["title"]) == ["posiitton=rank", "gender=sex"]
+    assert idle_renames(found, {"land": "country"}, ["country"], []) == ["land=country"]
 
 
 def test_two_columns_may_swap_their_names():
@@ -69,6 +78,28 @@ def test_a_renamed_column_that_is_absent_is_named_with_both_names(spark):
     df = spark.createDataFrame([], "item string, colour string")
     with pytest.raises(MissingColumnsError, match=r"needs column item_id \(renamed to 'sku'\); found: item, colour"):
         to_raw(df, "items", {"item_id": "sku"}, "here")
+
+
+@pytest.mark.spark
+def test_segments_are_found_in_any_case_and_keep_their_exact_name_where_there_is_one(spark):
+    rest = "request_id string, ts string, user_id string, query string, item_id string, action string"
+    df = spark.createDataFrame([], f"{rest}, Country string, GENDER string, gender string")
+    assert to_raw(df, "events", {}, "here", ("country", "gender")).columns[-3:] == ["country", "raw_GENDER", "gender"]
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize(
+    ("columns", "found"),
+    [
+        (["geo"], ["country"]),
+        (["Geo"], ["country"]),
+        (["country", "geo"], ["country", "geo"]),
+        (["Country", "geo"], ["country", "geo"]),
+    ],
+)
+def test_candidate_sets_have_our_segment_or_else_the_log_s_own(spark, columns, found):
+    df = spark.createDataFrame([], ", ".join(f"{name} string" for name in ("request_id", "query", "user_id", *columns)))
+    assert to_raw(df, "candidates", {"country": "geo"}, "here", ("country",)).columns[3:] == found
 
 
 @pytest.mark.spark

@@ -30,10 +30,10 @@ def event(action, item=None, query_id="q1", ts="2026-01-01T10:00:05Z", ordinal=N
     }
 
 
-def read(spark, folder, documents, table="events", renames=None):
+def read(spark, folder, documents, table="events", renames=None, segments=()):
     lines = [document if isinstance(document, str) else json.dumps(document) for document in documents]
     (folder / "ubi.ndjson").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return get_source("ubi").read(spark, str(folder), table, renames or {})
+    return get_source("ubi").read(spark, str(folder), table, renames or {}, segments=segments)
 
 
 def pick(df, *names):
@@ -182,6 +182,14 @@ def test_a_query_that_was_logged_page_by_page_has_the_items_of_all_pages(spark, 
     df = read(spark, tmp_path, [*documents, nameless], "candidates")
     together = ("q1", ["b", "a", "c"])
     assert pick(df, "request_id", "items") == [together, together, (None, ["d"])]
+
+
+def test_candidates_carry_the_segments_of_their_query_and_need_no_field_of_events(spark, tmp_path):
+    attributes = {"query_attributes": {"land": "US"}, "Gender": "f"}
+    document = {**QUERY, **attributes, "query_response_hit_ids": ["b"]}
+    renames = {"country": "query_attributes.land", "age": "age_of_event"}
+    df = read(spark, tmp_path, [document], "candidates", renames, ("country", "gender", "age"))
+    assert pick(df, "request_id", "country", "gender") == [("q1", "US", "f")]
 
 
 def test_ubi_has_no_catalogue(spark, tmp_path):
