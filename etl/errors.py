@@ -58,17 +58,16 @@ class LostEventsError(PrerankError):
 class OutdatedEventsError(PrerankError):
     """Late rows were to join days of events that were ingested under another definition than the configuration's."""
 
-    def __init__(self, days: Sequence[DateRange]):
-        self.days = days
-        super().__init__(days)
+    def __init__(self, spans: Sequence[str], commands: Sequence[str]):
+        self.spans, self.commands = spans, commands
+        super().__init__(spans, commands)
 
     def __str__(self) -> str:
-        commands = ", ".join(command_for("events", span) for span in self.days)
         return (
-            f"events of {', '.join(map(str, self.days))} were ingested under another definition than the "
+            f"events of {', '.join(self.spans)} were ingested under another definition than the "
             "configuration's (actions, segments, columns, limits): late rows would stand beside rows that were read "
-            f"otherwise. The tables are as they were. Ingest these days again, whole and without --append: {commands}; "
-            "or append with the configuration that they were ingested with"
+            "otherwise. The tables are as they were. Ingest these days again, whole and without --append: "
+            f"{', '.join(self.commands)}; or append with the configuration that they were ingested with"
         )
 
 

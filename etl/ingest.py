@@ -27,6 +27,7 @@ from etl.events import (
 )
 from etl.lake import Lake
 from etl.late import known_bots, new_refusals, not_delivered_before, recurring, with_stored
+from etl.made_by import command_for
 from etl.one_per_id import IdCounts, counts_of, kept_of
 from etl.plan import read_history
 from etl.quality.gate import gate
@@ -110,7 +111,8 @@ def _require_definition(lake: Lake, config: EtlConfig, days: DateRange) -> None:
     ingested = read_history(lake, (c.EVENTS,))[c.EVENTS]
     outdated = [ds for ds in days if ds in ingested and ingested[ds].definition_hash != expected]
     if outdated:
-        raise OutdatedEventsError(ranges_of(outdated))
+        spans = ranges_of(outdated)
+        raise OutdatedEventsError([str(span) for span in spans], [command_for(c.EVENTS, span) for span in spans])
 
 
 @dataclass(frozen=True)
