@@ -2,6 +2,7 @@ import dataclasses
 import pickle
 
 import pytest
+from pyspark.sql import functions as F
 
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
@@ -67,3 +68,20 @@ def test_a_day_that_was_written_without_rows_breaks_the_promise_of_some(copied):
     lake.refresh(c.INTERACTIONS)
     with pytest.raises(GateError, match="a day without interactions"):
         check_table(lake, c.INTERACTIONS, day, config)
+
+
+@pytest.mark.spark
+def test_rows_that_no_day_is_known_of_are_not_held_against_their_first_one_again(built, copied):
+    lake, config = copied(c.EVENTS, c.EVENTS_REJECTED, c.RUNS)
+    day = DateRange("2024-02-28", "2024-02-28")
+    refused = lake.read(c.EVENTS_REJECTED, day)
+    undated = refused.limit(1).crossJoin(lake.spark.range(500)).drop("id").withColumn("reason", F.lit("bad_timestamp"))
+    more = Output(c.EVENTS_REJECTED, refused.unionByName(undated), day, ("reason",))
+    replace_partitions(lake, [more], Run("ingest", "config"))
+    lake.refresh(c.EVENTS_REJECTED)
+    assert len(check_table(lake, c.EVENTS, day, config)) == 5
+    events = Output(c.EVENTS, lake.read(c.EVENTS).limit(0), day, ("event_id",))
+    replace_partitions(lake, [events], Run("ingest", "config", definition_hash(c.EVENTS, config)))
+    lake.refresh(c.EVENTS)
+    with pytest.raises(GateError, match="bad_timestamp 50"):
+        check_table(lake, c.EVENTS, day, config)
