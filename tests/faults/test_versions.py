@@ -6,7 +6,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from etl.contract import columns as c
-from etl.contract.manifest import FILE
+from etl.contract.manifest import FILE, FORMAT_VERSION
 from models.model_dir import CARD
 from scoring.item_matrix import MANIFEST
 from tests.faults.program import ONE_DAY, WHOLE_RANGE, forget_checksum
@@ -110,7 +110,8 @@ def test_an_export_of_a_newer_version_is_named_and_kept(copied, tmp_path):
     data = write_export(tmp_path / "data", World(requests=(20, 5, 5)))
     set_format(data / FILE, 99)
     before = (data / FILE).read_bytes()
-    saying = [str(data / FILE), "format 99, this program reads 3", "newer version of prerank", "Export again"]
+    formats = f"format 99, this program reads {FORMAT_VERSION}"
+    saying = [str(data / FILE), formats, "newer version of prerank", "Export again"]
     program.fails("train", "--data", str(data), "--model", "two_tower", "--out", str(tmp_path / "m"), saying=saying)
     program.fails("evaluate", "--data", str(data), "--models", "bm25", saying=saying)
     assert (data / FILE).read_bytes() == before
