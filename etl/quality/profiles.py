@@ -70,7 +70,7 @@ def with_reject_shares(
 def _share(refused: int, rows: int, undated: Undated) -> float:
     """With b undated rows to a dated one, (refused + b rows) / (rows + b rows), in whole numbers until the end."""
     if rows == 0:
-        return 1.0
+        return 1.0 if undated.rows else 0.0
     if undated.rows == 0:
         return refused / rows
     return (refused * undated.dated + undated.rows * rows) / (rows * (undated.dated + undated.rows))

@@ -78,3 +78,8 @@ def test_each_fault_of_interactions_shows_in_its_figure(built, column, value, fi
         c.INTERACTIONS, day.withColumn(column, F.lit(value).cast(table.schema[column].dataType)), built.config
     )
     assert row[figure] > 0
+
+
+def test_a_day_with_no_row_at_all_has_refused_none():
+    [day] = with_reject_shares([{"ds": "2024-02-28", "rows": 0}], {})
+    assert day["reject_share"] == 0
