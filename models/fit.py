@@ -85,7 +85,7 @@ class MetaQueries(nn.Module):
 class TargetAttention(nn.Module):
     """The user sequence as each of M targets sees it: softmax over a small layer of [t, s, t - s, t * s] (DIN).
 
-    The first three are linear in t and in s, so that one matrix for each holds them all.
+    All four are linear in s once t is given: a target is one matrix and one bias, and its hidden layer one product.
     """
 
     def __init__(self, dim: int, hidden: int):
@@ -98,9 +98,9 @@ class TargetAttention(nn.Module):
 
     def forward(self, targets: Tensor, entries: Tensor, seen: Tensor) -> Tensor:
         """Targets (M, D), entries (R, L, D), which of them exist (R, L) -> (R, M, D); 0 for an empty history."""
-        folded = targets.unsqueeze(1) * self.of_product  # (M, A, D): W (t * s) is (W * t) s
-        products = functional.linear(entries, folded.flatten(0, 1)).unflatten(2, folded.shape[:2])  # (R, L, M, A)
-        hidden = torch.relu(products + self.of_entry(entries).unsqueeze(2) + self.of_target(targets))
+        of_entry = targets.unsqueeze(1) * self.of_product + self.of_entry.weight  # (M, A, D): W (t * s) is (W * t) s
+        products = functional.linear(entries, of_entry.flatten(0, 1), self.of_target(targets).flatten())
+        hidden = functional.relu(products, inplace=True).unflatten(2, of_entry.shape[:2])  # (R, L, M, A)
         logits = self.out(hidden).squeeze(3).float()  # (R, L, M)
         here = seen.unsqueeze(2)
         alpha = torch.softmax(logits.masked_fill(~here, torch.finfo(logits.dtype).min), dim=1) * here
