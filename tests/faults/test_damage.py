@@ -88,7 +88,8 @@ def test_a_damaged_file_of_events_is_named_and_the_day_comes_again_from_its_raw_
     program = copied()
     file = program.files(c.EVENTS)[0]
     damage(file)
-    saying = ["table 'events', 2024-02-28", str(file), state, f"prerank ingest --source ... --input ... --ds {DAY}"]
+    again = f"prerank ingest --table events --source ... --input ... --ds {DAY}"
+    saying = ["table 'events', 2024-02-28", str(file), state, again]
     program.fails("check", "--table", c.EVENTS, *ONE_DAY, saying=saying)
     program.fails("interactions", "--again", *ONE_DAY, saying=saying)
     # Other days are read as before.
