@@ -25,7 +25,8 @@ class FeatureTable:
 
     def take(self: F, rows: Tensor) -> F:
         """The given rows, in the given order."""
-        return self._map(lambda tensor: tensor[rows])
+        # Several times faster on a CPU than tensor[rows].
+        return self._map(lambda tensor: tensor.index_select(0, rows))
 
     def to(self: F, device: torch.device) -> F:
         return self._map(lambda tensor: tensor.to(device, non_blocking=True))

@@ -199,5 +199,7 @@ def _looked_up(items: ItemFeatures, rows: npt.NDArray[np.int32]) -> tuple[torch.
     known = torch.from_numpy(rows >= 0)
     if not len(items):
         return known.int(), known.int().unsqueeze(-1).expand(*rows.shape, items.categories.shape[1])
-    at = torch.from_numpy(np.maximum(rows, 0).astype(np.int64))
-    return torch.where(known, items.item_id[at], 0), torch.where(known.unsqueeze(-1), items.categories[at], 0)
+    at = torch.from_numpy(np.maximum(rows, 0)).flatten()
+    ids = items.item_id.index_select(0, at).view(rows.shape)
+    kinds = items.categories.index_select(0, at).view(*rows.shape, items.categories.shape[1])
+    return torch.where(known, ids, 0), torch.where(known.unsqueeze(-1), kinds, 0)

@@ -39,12 +39,12 @@ class Histories:
         if not len(self.items):
             empty = np.zeros(valid.shape, dtype=np.int32)
             return HistoryRows(empty, empty.astype(np.int8), empty.astype(np.int64), valid)
-        age = ts[:, None] - self.ts[at]
+        age = ts[:, None] - self.ts.take(at)
         if self.days is not None:
             valid &= age <= (ts % DAY_SECONDS + self.days * DAY_SECONDS)[:, None]
         return HistoryRows(
-            items=np.where(valid, self.items[at], 0),
-            actions=np.where(valid, self.actions[at], 0).astype(np.int8),
+            items=np.where(valid, self.items.take(at), np.int32(0)),
+            actions=np.where(valid, self.actions.take(at), np.int8(0)),
             age_seconds=np.where(valid, age, 0),
             valid=valid,
         )

@@ -94,7 +94,11 @@ class RequestLoader:
         """The batch of the given requests (R,); its totals are those of the requests ``of_step``."""
         rows, tables = self.rows, self.tables
         at, pair_query = ragged_rows(rows.starts, requests)
-        whole = at if of_step is None else ragged_rows(rows.starts, of_step)[0]
+        labels, weight = rows.labels[at], rows.weight[at]
+        of_all = (labels, weight)
+        if of_step is not None:
+            whole = ragged_rows(rows.starts, of_step)[0]
+            of_all = (rows.labels[whole], rows.weight[whole])
         items, pair_item = np.unique(rows.item[at], return_inverse=True)
         item_row = torch.from_numpy(items.astype(np.int64))
         item_features: ItemFeatures = tables.items.take(item_row)
@@ -106,11 +110,11 @@ class RequestLoader:
             pair_query=torch.from_numpy(pair_query),
             pair_item=torch.from_numpy(pair_item.astype(np.int64)),
             cross=torch.from_numpy(rows.cross[at]),
-            labels=torch.from_numpy(rows.labels[at].astype(np.float32)),
-            weight=torch.from_numpy(rows.weight[at]),
+            labels=torch.from_numpy(labels.astype(np.float32)),
+            weight=torch.from_numpy(weight),
             rows=torch.from_numpy(at),
-            total_weight=torch.tensor(rows.weight[whole].sum(dtype=np.float64), dtype=torch.float32),
-            total_positives=torch.tensor(float(np.count_nonzero(rows.labels[whole])), dtype=torch.float32),
+            total_weight=torch.tensor(of_all[1].sum(dtype=np.float64), dtype=torch.float32),
+            total_positives=torch.tensor(float(np.count_nonzero(of_all[0])), dtype=torch.float32),
         )
 
 

@@ -151,6 +151,7 @@ def _data(manifest: Manifest) -> dict[str, Any]:
         "start_ds": manifest.start_ds,
         "end_ds": manifest.end_ds,
         "lag_days": manifest.lag_days,
+        "history_days": manifest.history_days,
         "rows": manifest.rows,
         "positives": manifest.positives,
         "sources": manifest.sources,

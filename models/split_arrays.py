@@ -101,11 +101,12 @@ def _opened(folder: Path, source: str) -> dict[str, Array] | None:
 
 
 def _mapped(path: Path) -> Array:
+    # As plain arrays: those of type memmap take long over each row that is asked for.
     try:
-        return np.load(path, mmap_mode="c", allow_pickle=False)
+        return np.asarray(np.load(path, mmap_mode="c", allow_pickle=False))
     except OSError:
         # The kernel may refuse a writable map of a file larger than memory and swap, though nothing is ever written.
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
 @contextmanager

@@ -35,7 +35,8 @@ def described_catalogue(lake: Lake, snapshot: str, spec: FeatureSpec) -> DataFra
 
 
 def require_same_features(loaded: LoadedModel, config: PrerankConfig) -> None:
-    """ScoringError unless the lake's columns and their lag are those that the model learned from."""
+    """ScoringError unless the lake's columns, their lag and the reach of histories are those that the model learned
+    from."""
     card = loaded.card
     absent = sorted(set(card.spec.cross) - set(cross_names(config)))
     if absent:
@@ -48,4 +49,10 @@ def require_same_features(loaded: LoadedModel, config: PrerankConfig) -> None:
         raise ScoringError(
             f"model '{card.name}' learned from interactions {trained} days behind, the configuration says "
             f"interactions.lag_days={config.interactions.lag_days}: score with --set interactions.lag_days={trained}"
+        )
+    reach = card.data.get("history_days")
+    if reach is not None and reach != config.export.history_days:
+        raise ScoringError(
+            f"model '{card.name}' learned from histories of {reach} days, the configuration says "
+            f"export.history_days={config.export.history_days}: score with --set export.history_days={reach}"
         )

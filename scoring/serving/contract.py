@@ -26,8 +26,9 @@ RULES = {
     "age": "1 + the number of age_edges_seconds that are not above the age; 0 is padding",
     "query text": "of query_key, which is the query in NFKC, lower case, white space as single spaces, trimmed",
     "segments": "the place of the value in segments[name], 0 where it is not there",
-    "history": "the user's last history_length engagements by one of actions before the request, latest first; action "
-    "is 1 + the place in actions; id and categories are the item's buckets",
+    "history": "the user's last history_length engagements by one of actions before the request, on its day or on one "
+    "of the history_days days before (null: on any), latest first; action is 1 + the place in actions; id and "
+    "categories are the item's buckets",
     "top": "the first query_items_length items of the query in queries.parquet",
     "listed items": "of an item in history or top that the catalogue does not hold: its id, and 0 for each category",
 }
@@ -36,8 +37,8 @@ _IDS = ("i0001", "007", "é", "")
 _AGES = (0, 3_599, 3_600, 86_400, 2_592_000, 10**10)
 
 
-def hashing_contract(spec: FeatureSpec) -> dict[str, Any]:
-    """Sizes, rules and examples of the hashed features."""
+def hashing_contract(spec: FeatureSpec, history_days: int | None) -> dict[str, Any]:
+    """Sizes, rules and examples of the hashed features; histories reach back ``history_days``, None for all days."""
     ids = text_ids(_TEXTS, spec.text_buckets, spec.ngram, spec.max_text_features)
     return {
         "rules": RULES,
@@ -47,6 +48,7 @@ def hashing_contract(spec: FeatureSpec) -> dict[str, Any]:
         "ngram": spec.ngram,
         "max_text_features": spec.max_text_features,
         "history_length": spec.history_length,
+        "history_days": history_days,
         "query_items_length": QUERY_ITEMS_LENGTH,
         "age_edges_seconds": AGE_EDGES_SECONDS.tolist(),
         "segments": {name: list(values) for name, values in spec.segments.items()},

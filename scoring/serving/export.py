@@ -107,7 +107,7 @@ def export_serving(lake: Lake, config: PrerankConfig, ds: str, model_dir: Path, 
             "programs": {name: asdict(signature) for name, signature in programs.items()},
             "fusion": fusion_contract(loaded.model),
             "rates": rates,
-            "features": hashing_contract(loaded.card.spec),
+            "features": hashing_contract(loaded.card.spec, loaded.card.data.get("history_days")),
             "files": files,
         }
         text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)

@@ -1,4 +1,4 @@
-"""A made-up export of any size in both layouts: normalised (ours), and flat (every sequence in every row)."""
+"""A made-up export of any size in both layouts: normalised (ours), and flat (all that a batch holds in every row)."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,10 +7,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from pyarrow import ipc
 
 from etl.arrow_files import arrow_type
 from etl.contract import manifest as m
+from models.loader import RequestLoader
 
 EPOCH = 1_767_225_600
 
@@ -65,35 +67,28 @@ def write_normalised(directory: Path, size: Size) -> Path:
     return directory
 
 
-def write_flat(source: Path, target: Path, size: Size) -> Path:
-    """The same training rows, each with its request's last 100 (item, action, age) and its item's and query's text."""
-    table = pq.read_table(source / "rows/00000.parquet")
-    with pa.memory_map(str(source / m.HISTORIES_FILE)) as mapped:
-        histories = ipc.open_file(mapped).read_all()
-    items, queries = (_strings(source / name) for name in (m.ITEMS_FILE, m.QUERIES_FILE))
-    lists = {name: histories[name].combine_chunks().values.to_numpy().reshape(size.users, -1) for name in m.HISTORIES}
-    schema, writer = None, None
-    for start in range(0, len(table), 40_000):
-        part = table.slice(start, 40_000)
-        user, end, ts = (part[name].to_numpy() for name in ("user", "history_end", "ts"))
-        at = end[:, None] - 1 - np.arange(100)
-        flat = pa.table(
-            {
-                "query": queries.take(part["query"].combine_chunks()),
-                "text": items.take(part["item"].combine_chunks()),
-                "history_items": _lists(lists["items"][user[:, None], at], pa.int32()),
-                "history_actions": _lists(lists["actions"][user[:, None], at], pa.int8()),
-                "history_ages": _lists(ts[:, None] - lists["ts"][user[:, None], at], pa.int64()),
-                **{name: part[name] for name in ("item", "cross", "labels", "weight")},
-            }
-        )
+def write_flat(loader: RequestLoader, target: Path) -> Path:
+    """The rows of ``loader`` in its order, each with all that a batch holds of it: sequences, hashed text, vectors."""
+    writer = None
+    for batch in loader.in_order():
+        queries = {f"query_{name}": value[batch.pair_query] for name, value in vars(batch.queries).items()}
+        items = {f"item_{name}": value[batch.pair_item] for name, value in vars(batch.items).items()}
+        rows = {"cross": batch.cross, "labels": batch.labels.to(torch.int8), "weight": batch.weight}
+        flat = pa.table({name: _column(value.numpy()) for name, value in (queries | items | rows).items()})
         if writer is None:
-            schema = flat.schema
-            writer = pq.ParquetWriter(target, schema)
-        writer.write_table(flat.cast(schema))
+            writer = pq.ParquetWriter(target, flat.schema)
+        writer.write_table(flat)
     assert writer is not None
     writer.close()
     return target
+
+
+def _column(values: npt.NDArray[np.generic]) -> pa.Array:
+    return (
+        pa.array(values)
+        if values.ndim == 1
+        else _lists(values.reshape(len(values), -1), pa.from_numpy_dtype(values.dtype))
+    )
 
 
 def _rows(rng: np.random.Generator, size: Size, first: int, requests: int) -> pa.Table:
@@ -130,11 +125,6 @@ def _rows(rng: np.random.Generator, size: Size, first: int, requests: int) -> pa
 def _lists(matrix: npt.NDArray[np.generic], kind: pa.DataType) -> pa.ListArray:
     rows, width = matrix.shape
     return pa.ListArray.from_arrays(np.arange(rows + 1, dtype=np.int32) * width, pa.array(matrix.ravel(), kind))
-
-
-def _strings(path: Path) -> pa.Array:
-    with pa.memory_map(str(path)) as mapped:
-        return ipc.open_file(mapped).read_all()["text"].combine_chunks()
 
 
 def _write_ipc(path: Path, columns: dict[str, list[object]], kinds: dict[str, str]) -> None:

@@ -29,7 +29,7 @@ class FlatBatches(IterableDataset[dict[str, Any]]):
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for columns in _record_batches(self.path, self.rows):
-            yield {name: torch.from_numpy(values) for name, values in columns.items() if name not in ("query", "text")}
+            yield {name: torch.from_numpy(values) for name, values in columns.items()}
 
 
 def _record_batches(path: Path, rows: int) -> Iterator[dict[str, Any]]:

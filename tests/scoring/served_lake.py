@@ -106,7 +106,7 @@ def _manifest(config: PrerankConfig) -> Manifest:
         end_ds=AS_OF,
         lag_days=0,
         history_length=4,
-        history_days=90,
+        history_days=config.export.history_days,
         heads=tuple(Head(head.name, head.actions, head.weight) for head in config.heads),
         actions=config.events.actions,
         segments={"country": ("", "DE", "US"), "gender": ("", "female", "male")},

@@ -256,3 +256,9 @@ def test_a_day_without_candidates_or_a_catalogue_says_which_is_missing(day: Day)
     lagged = replace(day.config, interactions=replace(day.config.interactions, lag_days=1))
     with pytest.raises(ScoringError, match="lag_days=0"):
         score_candidates(day.lake(), lagged, DS, day.model("two_tower"))
+
+
+def test_a_model_is_not_given_histories_of_another_reach(day: Day):
+    short = replace(day.config, export=replace(day.config.export, history_days=7))
+    with pytest.raises(ScoringError, match=f"history_days={day.config.export.history_days}"):
+        score_candidates(day.lake(), short, DS, day.model("two_tower"))

@@ -173,6 +173,7 @@ def test_files_are_sorted_and_the_manifest_describes_them(served: Served, folder
     assert (manifest["model"]["name"], manifest["as_of"], manifest["catalogue"]) == ("interactrank", AS_OF, CATALOGUE)
     assert manifest["model"]["version"] == served.model("interactrank").card.version
     assert {c.INTERACTIONS, c.ITEMS, c.QUERY_ITEMS} <= manifest["tables"].keys()
+    assert (manifest["features"]["history_length"], manifest["features"]["history_days"]) == (4, 4)
     assert sorted([*manifest["files"], "manifest.json"]) == sorted(path.name for path in folder.iterdir())
     keys = {
         "interactions.parquet": ("query_key", "item_id", "segment_name", "segment_value"),
