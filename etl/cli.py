@@ -29,8 +29,8 @@ class Context(Protocol):
     @property
     def config(self) -> EtlConfig: ...
 
-    def lake(self) -> "Lake":
-        """The configured lake with fresh pins, in the program's Spark session."""
+    def lake(self, gated: bool = False) -> "Lake":
+        """The configured lake with fresh pins, in the program's Spark session; ``gated`` for verbs with a gate."""
 
     def track(self, iterable: Iterable[T], description: str, total: int, /) -> Iterable[T]:
         """Wrap an iterable in a progress bar."""
@@ -177,7 +177,7 @@ def run_ingest(args: argparse.Namespace, context: Context) -> dict[str, Any]:
         raise UsageError(f"--source {args.source} needs --input PATH: a file, a folder or a glob")
     if args.append and args.table != c.EVENTS:
         raise UsageError(f"--append joins late events; '{args.table}' is replaced whole: leave --append out")
-    lake = context.lake()
+    lake = context.lake(gated=args.table == c.EVENTS)
     path = absolute(args.input) if args.input else None
     raw = _read_raw(source, lake.spark, path, args.table, context.config, days)
     origin, files = args.input or args.source, raw_input(lake.spark, path) if path else None
@@ -214,7 +214,7 @@ def run_interactions(args: argparse.Namespace, context: Context) -> dict[str, An
     from etl.interactions import build_interactions
 
     days = days_of(args)
-    written = build_interactions(context.lake(), context.config, days, context.log, args.again)
+    written = build_interactions(context.lake(gated=True), context.config, days, context.log, args.again)
     return {"written": [{**vars(one), "days": str(one.days)} for one in written]}
 
 
@@ -223,7 +223,8 @@ def run_export(args: argparse.Namespace, context: Context) -> dict[str, Any]:
     from etl.lake import absolute
 
     days, truth = days_of(args), absolute(args.truth) if args.truth else None
-    report = export_training_data(context.lake(), context.config, days, args.out.absolute(), truth, args.baseline)
+    lake, out = context.lake(gated=True), args.out.absolute()
+    report = export_training_data(lake, context.config, days, out, truth, args.baseline)
     plain = {**vars(report), "days": str(report.days), "drift_unmatched": list(report.drift_unmatched)}
     return plain if args.baseline else {k: v for k, v in plain.items() if not k.startswith("drift")}
 
@@ -245,7 +246,7 @@ def run_plan(args: argparse.Namespace, context: Context) -> dict[str, Any]:
 def run_backfill(args: argparse.Namespace, context: Context) -> dict[str, Any]:
     from etl.interactions import backfill_interactions
 
-    built, waiting = backfill_interactions(context.lake(), context.config, days_of(args), context.log)
+    built, waiting = backfill_interactions(context.lake(gated=True), context.config, days_of(args), context.log)
     for step in waiting:
         context.log(f"left alone: {step.table} of {step.ds}: {step.reason}")
     return {"built": [vars(step) for step in built], "waiting": [vars(step) for step in waiting]}
@@ -276,7 +277,7 @@ def run_check(args: argparse.Namespace, context: Context) -> dict[str, Any]:
     strange = [f"--{name.replace('_', '-')}" for name in _LEAK_FLAGS if getattr(args, name) is not None]
     if strange:
         raise UsageError(f"{', '.join(strange)}: only with --leaks")
-    days, lake = days_of(args), context.lake()
+    days, lake = days_of(args), context.lake(gated=True)
     tables = args.table or [c.EVENTS, c.INTERACTIONS]
     return {"days": str(days), "promises": {table: check_table(lake, table, days, context.config) for table in tables}}
 

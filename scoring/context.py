@@ -58,9 +58,13 @@ class Context:
         with self.stderr.status("starting Spark"):
             return spark_session(self.config.spark)
 
-    def lake(self) -> "Lake":
+    def lake(self, gated: bool = False) -> "Lake":
         from etl.lake import Lake
 
+        if gated and "spark" not in self.__dict__:
+            from etl.quality.gate import load_ahead
+
+            load_ahead()
         return Lake(self.spark, self.config.lake.root)
 
     def explained(self, args: "argparse.Namespace", error: BaseException) -> PrerankError | None:

@@ -1,9 +1,11 @@
 """Great Expectations over a profile: a failed promise stops the run, and Data Docs say which."""
 
+import importlib
 import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -18,6 +20,11 @@ if TYPE_CHECKING:
     from great_expectations.data_context import FileDataContext
 
 _SHOWN_DAYS = 5
+
+
+def load_ahead() -> None:
+    """Begin to import Great Expectations, which takes seconds: for a program that starts Spark meanwhile."""
+    Thread(target=importlib.import_module, args=("great_expectations",), name="gate", daemon=True).start()
 
 
 def docs_root(config: EtlConfig) -> Path:

@@ -2,6 +2,7 @@
 
     make bench-interactions                                       30 million events, 90 days
     make bench-interactions EVENTS=300000 ARGS="-k refresh"       the short form
+    make bench-interactions EVENTS=90000000 ARGS="-k growth"      what longer windows cost, of 30 million in a year
 
 The peers read ``query_key, item_id, action, ds`` of the lake's own event files (so they are spared what ingest did) and
 write the same 16 windowed counts to Parquet; prerank builds the day's partials, the tiles that are due and the windows,
@@ -95,7 +96,7 @@ def test_growth_with_the_window(spark: SparkSession, longest: int) -> None:
         "rows": lake.read(c.INTERACTIONS, DateRange(END, END)).count(),
         **{name: after[name] - before[name] for name in before},
     }
-    _report(f"growth_{longest}_days", result)
+    _report(f"growth_{GROWTH_EVENTS // 1_000_000}m_{longest}_days", result)
 
 
 def test_no_task_gets_much_more_than_the_others(spark: SparkSession) -> None:
