@@ -1,5 +1,7 @@
 import dataclasses
 import pickle
+import sys
+import threading
 
 import pytest
 from pyspark.sql import functions as F
@@ -9,7 +11,7 @@ from etl.contract.dates import DateRange
 from etl.definitions import definition_hash
 from etl.errors import GateError, MissingDataError
 from etl.quality.checks import check_table
-from etl.quality.gate import gate
+from etl.quality.gate import gate, load_ahead
 from etl.runs import Run
 from etl.write import Output, replace_partitions
 from tests.etl.logs import small_config
@@ -85,3 +87,11 @@ def test_rows_that_no_day_is_known_of_are_not_held_against_their_first_one_again
     lake.refresh(c.EVENTS)
     with pytest.raises(GateError, match="bad_timestamp 50"):
         check_table(lake, c.EVENTS, day, config)
+
+
+def test_the_gates_library_can_be_imported_ahead():
+    load_ahead()
+    for thread in threading.enumerate():
+        if thread.name == "gate":
+            thread.join()
+    assert "great_expectations" in sys.modules
