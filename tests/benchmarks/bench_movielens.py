@@ -46,7 +46,7 @@ MEASURES = ("auc", "logloss", "user_auc", "validation_auc", "best_epoch", "secon
 COMMON: dict[str, Any] = {
     "early_stopping_metric": "row_auc",
     "batch_requests": 512,
-    "epochs": 20,
+    "epochs": 10,
     "patience": 3,
     "learning_rate": 2e-3,
     "weight_decay": 1.0,
@@ -66,8 +66,11 @@ COMMON: dict[str, Any] = {
 }
 #: What differs by model, chosen by its own validation AUC.
 OF_MODEL: dict[str, dict[str, Any]] = {
-    "two_tower": {"history_length": 1},  # reads none
-    "hit": {"learning_rate": 1e-3},
+    "two_tower": {"epochs": 20, "history_length": 1},  # reads none
+    "inttower": {"epochs": 20},
+    "hit": {"epochs": 20, "learning_rate": 1e-3},
+    "dat": {"epochs": 20},
+    "interactrank": {"epochs": 20},
 }
 
 
