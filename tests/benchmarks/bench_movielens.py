@@ -64,7 +64,8 @@ COMMON: dict[str, Any] = {
     "workers": 0,
     "tensorboard": False,
 }
-#: What differs by model, chosen by its own validation AUC.
+#: What differs by model, by its own validation AUC at random where several were tried; of dat and interactrank, only
+#: these were.
 OF_MODEL: dict[str, dict[str, Any]] = {
     "two_tower": {"epochs": 20, "history_length": 1},  # reads none
     "inttower": {"epochs": 20},
