@@ -47,6 +47,12 @@ _COMMON = {
     "spark.databricks.delta.optimizeWrite.enabled": "false",
 }
 
+#: What Python workers are forked from.
+_DAEMON = "spark.python.daemon.module"
+_WORKERS = {_DAEMON: "etl.worker_daemon"}
+#: Python files come with a task: what starts before, on hosts that have nothing else of this program, is Spark's own.
+_SENT_CODE = "spark.submit.pyFiles"
+
 #: Wide aggregates compile to methods above 8000 bytes, which the JVM would otherwise only interpret.
 JAVA_OPTIONS = "-XX:-DontCompileHugeMethods"
 _LOGGING = Path(__file__).with_name("log4j2.properties").absolute()
@@ -112,7 +118,7 @@ def profile_conf(config: SparkConfig) -> dict[str, str]:
     zone = config.conf.get(_ZONE, "UTC")
     if zone != "UTC":
         raise UsageError(f"spark.conf sets {_ZONE} to {zone}: days are UTC, leave it out")
-    return {**_COMMON, **_PROFILES[config.profile], **config.conf}
+    return {**_COMMON, **_WORKERS, **_PROFILES[config.profile], **config.conf}
 
 
 def delta_conf(ivy_home: Path | None = None, packages: Sequence[str] = ()) -> dict[str, str]:
@@ -152,7 +158,10 @@ def without_submitted(conf: Mapping[str, str], own: Mapping[str, str]) -> dict[s
     # Connects to the JVM of spark-submit, which knows them; no SparkContext is started.
     SparkContext._ensure_initialized()
     submitted = SparkConf()
-    return {key: value for key, value in conf.items() if key in _COMMON or key in own or not submitted.contains(key)}
+    given = {key for key in conf if submitted.contains(key)}
+    if submitted.get(_SENT_CODE, ""):
+        given.add(_DAEMON)
+    return {key: value for key, value in conf.items() if key in _COMMON or key in own or key not in given}
 
 
 def spark_session(config: SparkConfig, app: str = "prerank") -> SparkSession:

@@ -1,8 +1,9 @@
 import pytest
+from pyspark import SparkConf
 
 from etl.config import SparkConfig
 from etl.contract.errors import UnknownNameError
-from etl.session import DELTA_PACKAGE, delta_conf, profile_conf, with_jars
+from etl.session import DELTA_PACKAGE, delta_conf, profile_conf, with_jars, without_submitted
 
 
 @pytest.mark.parametrize("profile", ["local", "cpu", "gpu", "gpu_training", "rapids"])
@@ -58,3 +59,28 @@ def test_further_jars_come_beside_those_of_delta(tmp_path, fetched: bool):
 def test_further_jars_come_beside_those_that_a_user_names(given, packages):
     assert with_jars(given, ["g:b:2"]) == given | {"spark.jars.packages": packages}
     assert with_jars(given, []) == given
+
+
+@pytest.mark.parametrize(
+    ("submitted", "expected"),
+    [
+        ({}, {"memory": "1g", "zone": "UTC", "daemon": "etl.worker_daemon"}),
+        ({"memory": "9g", "zone": "CET", "daemon": "own"}, {"zone": "UTC"}),
+        ({"spark.submit.pyFiles": "code.zip"}, {"memory": "1g", "zone": "UTC"}),
+    ],
+)
+def test_spark_submit_decides_sizes_and_sent_code_starts_without_ours(monkeypatch, submitted, expected):
+    names = {
+        "memory": "spark.driver.memory", "zone": "spark.sql.session.timeZone", "daemon": "spark.python.daemon.module",
+    }  # fmt: skip
+    conf = {names["memory"]: "1g", names["zone"]: "UTC", names["daemon"]: "etl.worker_daemon"}
+    of_submit = SparkConf(loadDefaults=False).setAll([(names.get(key, key), value) for key, value in submitted.items()])
+    monkeypatch.setattr("etl.session.SparkContext._ensure_initialized", lambda: None)
+    monkeypatch.setattr("etl.session.SparkConf", lambda: of_submit)
+    assert without_submitted(conf, {}) == {names[key]: value for key, value in expected.items()}
+
+
+def test_workers_are_forked_from_ours_unless_the_user_names_another():
+    daemon = "spark.python.daemon.module"
+    assert profile_conf(SparkConfig("cpu"))[daemon] == "etl.worker_daemon"
+    assert profile_conf(SparkConfig("cpu", {daemon: "mine"}))[daemon] == "mine"

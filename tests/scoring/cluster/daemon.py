@@ -1,6 +1,6 @@
 """Python workers of a test's cluster: they write down which GPU a task got, and one waits to be killed if asked to.
 
-Spark starts this module in place of its own (``spark.python.daemon.module``), before any worker imports what it runs.
+Spark starts this module in place of etl.worker_daemon, before any worker imports what it runs.
 """
 
 import json
@@ -13,6 +13,7 @@ import torch
 from pyspark import TaskContext, daemon
 
 import scoring.devices
+from etl.worker_daemon import prepare
 
 FOLDER = "PRERANK_TEST_FOLDER"
 #: While this file is there, a task of the second stage that runs a model waits; what it is and where goes into HELD.
@@ -59,4 +60,5 @@ def _wait(folder: Path, stage: int, text: str) -> None:
 
 if __name__ == "__main__":
     scoring.devices.task_device = task_device
+    prepare()
     daemon.manager()
