@@ -4,12 +4,10 @@ A (table, ds) is judged by its last run record: the definition hash that it was 
 source at that moment against the version in which each source day last changed.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from operator import attrgetter
 
 from pyspark.sql import Row
-from pyspark.sql import functions as F
 
 from etl.commit_order import in_commit_order
 from etl.config import EtlConfig
@@ -18,15 +16,12 @@ from etl.contract.dates import DateRange
 from etl.definitions import definition_hash
 from etl.errors import MissingDataError, OutdatedTableError
 from etl.lake import Lake
+from etl.records import commits_told
 from etl.runs import DROPPED, SUCCEEDED, pinned_inputs
 from etl.tiles import TILE_DAYS, cover, table_of
 
 #: Written by the same runs and not planned: where its end is lost, so is what its table counts as built.
 _BESIDE = {c.INTERACTIONS_DAILY: table_of(1), c.INTERACTIONS: c.QUERY_ITEMS}
-#: What is read of ``runs``.
-_READ = (
-    "run_id", "table", "ds", "end_ds", "inputs", "output_version", "definition_hash", "status",
-)  # fmt: skip
 
 FRESH, MISSING, STALE = "fresh", "missing", "stale"
 
@@ -113,8 +108,6 @@ def _asked_for(step: Step) -> Step:
 def read_history(lake: Lake, tables: Iterable[str]) -> History:
     """The last write of every (table, ds), from ``runs``."""
     history: dict[str, dict[str, Built]] = {table: {} for table in tables}
-    if not lake.exists(c.RUNS):
-        return history
     recorded = _recorded(lake, history.keys() | {_BESIDE[table] for table in history if table in _BESIDE})
     standing = {table: in_commit_order(lake, table, rows) for table, rows in recorded.items()}
     for table, of_table in history.items():
@@ -143,17 +136,12 @@ def _lost(recorded: Iterable[Row], standing: Iterable[Row]) -> Iterator[str]:
     return (ds for ds, row in _last_writes(recorded).items() if (row.run_id, row.output_version) not in there)
 
 
-def _recorded(lake: Lake, tables: Iterable[str]) -> dict[str, list[Row]]:
+def _recorded(lake: Lake, tables: Collection[str]) -> dict[str, list[Row]]:
     """What ``runs`` says of the writes of ``tables``, in the order in which it was told."""
-    lake.refresh(c.RUNS)
-    wanted = F.col("table").isin(*tables) & F.col("status").isin(SUCCEEDED, DROPPED)
-    # Sorted here: Spark would need four jobs for it, where reading a few thousand records is one. By a number, as
-    # Spark hands out times of the machine's own zone, which has an hour twice a year.
-    order = F.unix_micros("finished_at").alias("finished")
-    runs = lake.read(c.RUNS).where(wanted).select(*_READ, order).coalesce(1).toLocalIterator()
     recorded: dict[str, list[Row]] = {}
-    for row in sorted(runs, key=attrgetter("finished", "output_version")):
-        recorded.setdefault(row.table, []).append(row)
+    for row in commits_told(lake):
+        if row.table in tables and row.status in (SUCCEEDED, DROPPED):
+            recorded.setdefault(row.table, []).append(row)
     return recorded
 
 

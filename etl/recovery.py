@@ -6,16 +6,13 @@ nothing left to do would leave the commit without a record, and the plan would n
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from functools import reduce
-from operator import or_
-
-from pyspark.sql import functions as F
 
 from etl.conflicts import Signature, signature_of
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.delta_log import commit_info, committed_at
 from etl.lake import Lake
+from etl.records import commits_told
 from etl.runs import OPTIMIZED, RunRecord, wall_clock
 from etl.write import append_records, rows_committed
 
@@ -29,7 +26,7 @@ def record_lost_commits(lake: Lake, tables: Iterable[str]) -> list[RunRecord]:
     A job that runs meanwhile and is about to record its own commit then has two records of it, which say the same.
     """
     newest = {table: lake.newest(table) for table in tables if lake.exists(table)}
-    known = _recorded(lake, newest)
+    known = {(row.table, row.output_version, row.run_id) for row in commits_told(lake)} if newest else set()
     found = [record for table, last in newest.items() for record in _lost(lake, table, last, known)]
     append_records(lake, found)
     return found
@@ -43,18 +40,6 @@ def _lost(lake: Lake, table: str, newest: int, known: set[tuple[str, int, str]])
         if "start_ds" in said and (table, version, said["run_id"]) not in known:
             records.append(_record(lake, table, version, said, info.get("operationMetrics", {})))
     return [record for record in records if record is not None]
-
-
-def _recorded(lake: Lake, newest: Mapping[str, int]) -> set[tuple[str, int, str]]:
-    """(table, version, run id) of the records of the newest versions of tables."""
-    if not lake.exists(c.RUNS) or not newest:
-        return set()
-    lake.refresh(c.RUNS)
-    recent = [
-        (F.col("table") == table) & (F.col("output_version") > last - _VERSIONS) for table, last in newest.items()
-    ]
-    runs = lake.read(c.RUNS).where(reduce(or_, recent)).select("table", "output_version", "run_id")
-    return {tuple(row) for row in runs.coalesce(1).toLocalIterator()}
 
 
 def _record(lake: Lake, table: str, version: int, said: Signature, metrics: Mapping[str, str]) -> RunRecord | None:

@@ -7,6 +7,7 @@ counted by the commit, and recorded in ``runs``.
 
 import json
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -30,6 +31,8 @@ from etl.write_errors import WriteVerificationError
 
 # Commits of one job at the same time; what they wait for is mostly storage.
 _WRITERS = 4
+# Records may wait for so long, which is as much as is built again after a kill.
+_TOGETHER_SECONDS = 30.0
 _INVENTORY = "prerank_vacuum_inventory"
 _LOG_RETENTION = "delta.logRetentionDuration"
 _SAID_BY_COMMITS = "spark.databricks.delta.commitInfo.userMetadata"
@@ -93,22 +96,36 @@ def write_chains(lake: Lake, chains: Sequence[Sequence[Output]], run: Run) -> li
 
 def record(lake: Lake, run: Run, written: Sequence[Written]) -> None:
     """Tell ``runs`` what ``run`` has written."""
-    append_records(lake, [run.finished(one.table, one.days, one.version, one.rows) for one in written])
+    append_records(lake, records_of(run, written))
+
+
+def records_of(run: Run, written: Sequence[Written]) -> list[RunRecord]:
+    return [run.finished(one.table, one.days, one.version, one.rows) for one in written]
 
 
 class Recorder:
     """``with Recorder(lake) as tell: tell(run, written)``: ``record`` in the background, in order, done at the end.
 
-    The next tables are computed meanwhile. What could not be recorded is an error at the end of the block.
+    Runs that follow each other within ``seconds`` are recorded together, for each append is a commit. A job that is
+    killed before leaves commits without records, as in replace_partitions. What could not be recorded is an error at
+    the end of the block.
     """
 
-    def __init__(self, lake: Lake):
-        self._lake = lake
+    def __init__(self, lake: Lake, seconds: float = _TOGETHER_SECONDS):
+        self._lake, self._seconds = lake, seconds
         self._pool = ThreadPoolExecutor(max_workers=1)
         self._told: list[Future[None]] = []
+        self._waiting: list[RunRecord] = []
+        self._since = time.monotonic()
 
     def __call__(self, run: Run, written: Sequence[Written]) -> None:
-        self._told.append(self._pool.submit(record, self._lake, run, written))
+        self._waiting += records_of(run, written)
+        if time.monotonic() - self._since >= self._seconds:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._told.append(self._pool.submit(append_records, self._lake, self._waiting))
+        self._waiting, self._since = [], time.monotonic()
 
     def __enter__(self) -> "Recorder":
         return self
@@ -116,6 +133,7 @@ class Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._flush()
         self._pool.shutdown()
         if error is None:
             for one in self._told:

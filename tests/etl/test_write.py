@@ -104,13 +104,15 @@ def test_a_commit_that_holds_other_rows_than_computed_is_an_error_without_a_reco
     assert lake.read(c.RUNS).count() == runs
 
 
-def test_what_is_told_in_the_background_is_recorded_by_the_end_of_the_block_in_order(lake):
-    runs = [Run("test", "config") for _ in range(2)]
-    with Recorder(lake) as tell:
+@pytest.mark.parametrize(("seconds", "commits"), [(30.0, 1), (0.0, 2)])
+def test_what_is_told_in_the_background_is_recorded_by_the_end_of_the_block_in_order(lake, seconds, commits):
+    before, runs = lake.newest(c.RUNS), [Run("test", "config") for _ in range(2)]
+    with Recorder(lake, seconds) as tell:
         for run in runs:
             tell(run, [Written("things", DateRange(D[0], D[0]), 0, 1)])
     told = lake.read(c.RUNS).where(F.col("run_id").isin([run.run_id for run in runs])).orderBy("finished_at")
     assert [row.run_id for row in told.collect()] == [run.run_id for run in runs]
+    assert lake.newest(c.RUNS) == before + commits
 
 
 @pytest.mark.faults
