@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from etl.conflicts import Signature, signature_of
-from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.delta_log import commit_info, committed_at
 from etl.lake import Lake
