@@ -57,23 +57,27 @@ def size_of(queries_daily: DataFrame, days: DateRange, config: EtlConfig, tasks:
 
 def day_buckets(events: DataFrame, days: DateRange, tasks: int, least: int = _EVENTS) -> DayBuckets:
     """How the events of ``days`` are cut: days small enough to be added up later without being cut again."""
-    sizes = events.groupBy("ds", "query_key").agg(F.count(F.lit(1)).alias("events"))
-    large = F.when(F.col("events") >= least, F.col("query_key"))
-    by_day = sizes.groupBy("ds").agg(F.sum("events").alias("events"), F.collect_set(large).alias("heavy"))
-    found = list(by_day.toLocalIterator())
-    queries = _tables_of_a_day(max((row.events for row in found), default=0))
-    return DayBuckets(days, queries, _slices({query for row in found for query in row.heavy}, tasks))
+    one = F.count(F.lit(1)).alias("events")
+    largest = max((row.events for row in events.groupBy("ds").agg(one).toLocalIterator()), default=0)
+    heavy: set[str] = set()
+    # Files tell how many events a day has; only large days are read for their queries.
+    if largest >= least:
+        large = events.groupBy("ds", "query_key").agg(one).where(F.col("events") >= least)
+        heavy = {row.query_key for row in large.toLocalIterator()}
+    return DayBuckets(days, _tables_of_a_day(largest), _slices(heavy, tasks))
 
 
 def tile_buckets(queries_daily: DataFrame, config: EtlConfig, tasks: int, least: int = _EVENTS) -> tuple[Tasks, Slices]:
     """As many as those of one of the days, so that most of their tables pass uncut, or more: each holds all days."""
-    days = queries_daily.select("ds").distinct().count()
-    sizes = _everyone(queries_daily, config).groupBy("query_key").agg(F.sum("events").alias("events"))
-    large = F.when(F.col("events") >= least * max(1, days), F.col("query_key"))
-    [found] = sizes.agg(F.sum("events").alias("events"), F.collect_set(large).alias("large")).toLocalIterator()
-    whole = found.events or 0
-    buckets = max(_tables_of_a_day(whole / max(1, days)), power_of_two(whole / EVENTS_PER_BUCKET))
-    return Tasks(tasks, buckets), _slices(set(found.large), tasks)
+    counted = _everyone(queries_daily, config)
+    [found] = counted.agg(F.sum("events").alias("events"), F.collect_set("ds").alias("days")).toLocalIterator()
+    whole, days = found.events or 0, max(1, len(found.days))
+    heavy: set[str] = set()
+    if whole >= least * days:
+        sizes = counted.groupBy("query_key").agg(F.sum("events").alias("events"))
+        heavy = {row.query_key for row in sizes.where(F.col("events") >= least * days).toLocalIterator()}
+    buckets = max(_tables_of_a_day(whole / days), power_of_two(whole / EVENTS_PER_BUCKET))
+    return Tasks(tasks, buckets), _slices(heavy, tasks)
 
 
 def _tables_of_a_day(events: float) -> int:
@@ -86,7 +90,7 @@ def _slices(heavy: set[str], tasks: int) -> Slices:
 
 def _everyone(queries_daily: DataFrame, config: EtlConfig) -> DataFrame:
     events = sum((F.col(c.count(action)) for action in config.events.actions), start=F.lit(0))
-    return queries_daily.where(F.col("segment_name") == c.ALL_SEGMENT).select("query_key", events.alias("events"))
+    return queries_daily.where(F.col("segment_name") == c.ALL_SEGMENT).select("ds", "query_key", events.alias("events"))
 
 
 def best_of_heavy(rows: DataFrame, heavy: Heavy | None, most: int) -> DataFrame:
