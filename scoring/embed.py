@@ -1,5 +1,6 @@
 """The item tower over rows of a catalogue, inside Spark workers."""
 
+import gc
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -52,6 +53,8 @@ def open_model(model_dir: str, version: str) -> LoadedModel:
     loaded = load(Path(model_dir))
     if loaded.card.version != version:
         raise ScoringError(f"{model_dir} was trained anew while it was scoring: run the same command again")
+    # After each task a worker looks for garbage, a few tenths of a second long in all that torch has brought: it stays.
+    gc.freeze()
     return loaded
 
 
