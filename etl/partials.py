@@ -59,7 +59,8 @@ def daily_tables(
     """
     own = [F.col("segments")[name].alias(segment_column(name)) for name in segments]
     user = F.xxhash64("user_id").alias(USER)
-    plain = _known(events, actions).select("ds", "query_key", "item_id", "action", "position", user, *own)
+    position = [] if positions is None else ["position"]
+    plain = _known(events, actions).select("ds", "query_key", "item_id", "action", *position, user, *own)
 
     def count(table: pa.Table) -> Iterable[tuple[int, pa.Table]]:
         return [(0, daily_of(table, actions, segments, positions))]

@@ -45,8 +45,8 @@ def daily_of(
 ) -> pa.Table:  # fmt: skip
     """Rows of ``interactions_daily`` of the pairs of ``events``, which holds each of them whole.
 
-    ``events``: ds, query_key, item_id, action (one of ``actions``), position (null where unknown), ``user`` (int64)
-    and a column per segment. With ``positions``, also how often each action could be expected.
+    ``events``: ds, query_key, item_id, action (one of ``actions``), ``user`` (int64) and a column per segment. With
+    ``positions``, also position (null where unknown), for how often each action could be expected.
     """
     seen = _by_segment(events, segments)
     codes, values = zip(*(codes_of(events[name]) for name in ("ds", "query_key", "item_id")), strict=True)
