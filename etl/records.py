@@ -15,7 +15,7 @@ _READ = ("run_id", "table", "ds", "end_ds", "inputs", "output_version", "definit
 def commits_told(lake: Lake) -> tuple[Row, ...]:
     """The records of all commits, in the order in which they were told; () without ``runs``.
 
-    Beside the table's own columns, ``finished`` is when the run ended, in microseconds.
+    Beside columns of the table, ``finished`` is when the run ended, in microseconds.
     """
     if not lake.exists(c.RUNS):
         return ()

@@ -7,7 +7,7 @@ counted by the commit, and recorded in ``runs``.
 
 import json
 import re
-import time
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -106,9 +106,9 @@ def records_of(run: Run, written: Sequence[Written]) -> list[RunRecord]:
 class Recorder:
     """``with Recorder(lake) as tell: tell(run, written)``: ``record`` in the background, in order, done at the end.
 
-    Runs that follow each other within ``seconds`` are recorded together, for each append is a commit. A job that is
-    killed before leaves commits without records, as in replace_partitions. What could not be recorded is an error at
-    the end of the block.
+    What is told within ``seconds`` is recorded together, for each append is a commit; no record waits longer. A job
+    that is killed before leaves commits without records, as in replace_partitions. What could not be recorded is an
+    error at the end of the block.
     """
 
     def __init__(self, lake: Lake, seconds: float = _TOGETHER_SECONDS):
@@ -116,16 +116,24 @@ class Recorder:
         self._pool = ThreadPoolExecutor(max_workers=1)
         self._told: list[Future[None]] = []
         self._waiting: list[RunRecord] = []
-        self._since = time.monotonic()
+        self._lock = threading.Lock()
+        self._timer: threading.Timer | None = None
 
     def __call__(self, run: Run, written: Sequence[Written]) -> None:
-        self._waiting += records_of(run, written)
-        if time.monotonic() - self._since >= self._seconds:
-            self._flush()
+        with self._lock:
+            self._waiting += records_of(run, written)
+            if self._timer is None:
+                self._timer = threading.Timer(self._seconds, self._flush)
+                self._timer.daemon = True
+                self._timer.start()
 
     def _flush(self) -> None:
-        self._told.append(self._pool.submit(append_records, self._lake, self._waiting))
-        self._waiting, self._since = [], time.monotonic()
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+            if self._waiting:
+                self._told.append(self._pool.submit(append_records, self._lake, self._waiting))
+            self._timer, self._waiting = None, []
 
     def __enter__(self) -> "Recorder":
         return self

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.spark, pytest.mark.slow]
 
 STATIC = {"spark.dynamicAllocation.enabled": "false", "spark.executor.resource.gpu.amount": "1"}
 HOSTS = (WorkerHost(gpus=("3",), cores=1, memory="1g"), WorkerHost(gpus=("5",), cores=1, memory="1g"))
-HELD_SECONDS = 400
+HELD_SECONDS = 200
 
 
 def assert_same_scores(found: Scored, day: Day) -> None:
