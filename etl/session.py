@@ -33,6 +33,9 @@ _COMMON = {
     # Workers take whole tables (see etl.exchange): many plain rows at once, of long values as many as fit.
     "spark.sql.execution.arrow.maxRecordsPerBatch": "100000",
     "spark.sql.execution.arrow.maxBytesPerBatch": str(64 * 1024 * 1024),
+    # A job of ours and of Delta's together has some hundreds of generated classes, and Spark keeps a hundred: of the
+    # next job, all would be compiled anew, by Spark and by the JVM.
+    "spark.sql.codegen.cache.maxEntries": "2000",
     # A task writes few days: their files may stand open together, and no row is sorted for them.
     "spark.sql.maxConcurrentOutputFileWriters": "16",
     # Ids of a large catalogue stay numbers in candidate sets, which are then read several times faster.
