@@ -6,6 +6,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
+from etl.jvm import java_class
 from etl.lake import hadoop_path
 from etl.storage_errors import DamagedLogError
 
@@ -26,8 +27,8 @@ def commit_info(spark: SparkSession, path: str, version: int) -> dict[str, Any]:
     entry, file_system = _log_entry(spark, path, version)
     if not file_system.exists(entry):
         return {}
-    jvm: Any = spark._jvm
-    reader = jvm.java.io.BufferedReader(jvm.java.io.InputStreamReader(file_system.open(entry), "UTF-8"))
+    stream = java_class(spark, "java.io.InputStreamReader")(file_system.open(entry), "UTF-8")
+    reader = java_class(spark, "java.io.BufferedReader")(stream)
     try:
         # Delta writes it before what the commit adds and removes.
         known = _parsed(path, entry, reader.readLine() or "").get("commitInfo", {})
@@ -43,11 +44,10 @@ def rows_added(spark: SparkSession, path: str, version: int, whole: bool) -> int
     that stayed then were written again. Raises DamagedLogError for an entry that is not whole.
     """
     entry, file_system = _log_entry(spark, path, version)
-    jvm: Any = spark._jvm
-    stream = file_system.open(entry)
+    stream, read = file_system.open(entry), java_class(spark, "org.apache.commons.io.IOUtils").toString
     try:
         # At line feeds only: ids in statistics may hold what Unicode counts as the end of a line.
-        lines = jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8").rstrip("\n").split("\n")
+        lines = read(stream, "UTF-8").rstrip("\n").split("\n")
     finally:
         stream.close()
     actions = [_parsed(path, entry, line) for line in lines]

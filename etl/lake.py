@@ -4,7 +4,6 @@ import os
 import re
 from typing import Any
 
-from delta.tables import DeltaTable
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -14,6 +13,7 @@ from etl.contract.dates import DateRange
 from etl.contract.errors import UsageError
 from etl.contract.paths import is_uri
 from etl.errors import MissingDataError, TableColumnsError
+from etl.jvm import java_class
 from etl.spark_errors import reading_log
 from etl.storage_errors import FileSystemError
 
@@ -47,7 +47,9 @@ class Lake:
 
     def exists(self, table: str) -> bool:
         with reading_log(table, self.path(table)):
-            return DeltaTable.isDeltaTable(self.spark, self.path(table))
+            # As in Python's DeltaTable, which asks for the class package by package.
+            known = java_class(self.spark, "io.delta.tables.DeltaTable")
+            return bool(known.isDeltaTable(self.spark._jsparkSession, self.path(table)))
 
     def version(self, table: str) -> int:
         """The pinned version of a table, pinned now if it was not."""
@@ -115,12 +117,11 @@ def hadoop_path(spark: SparkSession, where: str) -> tuple[Any, Any]:
 
     Raises FileSystemError where the file system cannot be opened.
     """
-    jvm: Any = spark._jvm
-    path = jvm.org.apache.hadoop.fs.Path(where)
+    path = java_class(spark, "org.apache.hadoop.fs.Path")(where)
     try:
         return path, path.getFileSystem(spark._jsparkSession.sessionState().newHadoopConf())
     except Py4JJavaError as error:
-        version = jvm.org.apache.hadoop.util.VersionInfo.getVersion()
+        version = java_class(spark, "org.apache.hadoop.util.VersionInfo").getVersion()
         raise FileSystemError(where, str(error.java_exception).partition("\n")[0], version) from error
 
 
@@ -131,11 +132,9 @@ def absolute(path: str) -> str:
 
 def _latest_version(spark: SparkSession, path: str) -> int:
     """From Delta's log in the driver: its public history starts a Spark job for the same number."""
-    jvm: Any = spark._jvm
-    anyhow = jvm.scala.Option.empty()
+    anyhow = java_class(spark, "scala.Option").empty()
     return int(_delta_log(spark, path).update(False, anyhow, anyhow).version())
 
 
 def _delta_log(spark: SparkSession, path: str) -> Any:
-    jvm: Any = spark._jvm
-    return jvm.org.apache.spark.sql.delta.DeltaLog.forTable(spark._jsparkSession, path)
+    return java_class(spark, "org.apache.spark.sql.delta.DeltaLog").forTable(spark._jsparkSession, path)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from etl.contract.paths import local_part
+from etl.jvm import java_class
 from etl.lake import Lake
 from etl.write_errors import TableBusyError
 
@@ -43,9 +44,7 @@ def one_writer(lake: Lake, table: str, who: Mapping[str, Any], most_seconds: flo
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
     with _threads[str(path)]:
-        jvm = lake.spark._jvm
-        assert jvm is not None
-        file = jvm.java.io.RandomAccessFile(str(path), "rw")
+        file = java_class(lake.spark, "java.io.RandomAccessFile")(str(path), "rw")
         try:
             _wait(file.getChannel(), path, table, most_seconds)
             path.write_text(json.dumps(dict(who)), encoding="utf-8")

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
@@ -30,6 +31,8 @@ _COMMON = {
     # Sets of items per request and the like: the default gives up on hash aggregation after 128 keys and sorts instead.
     "spark.sql.objectHashAggregate.sortBased.fallbackThreshold": "200000",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
+    # What each call of a column costs more than thrice as long with: the line of ours that an error's text would name.
+    "spark.python.sql.dataFrameDebugging.enabled": "false",
     # Workers take whole tables (see etl.exchange): many plain rows at once, of long values as many as fit.
     "spark.sql.execution.arrow.maxRecordsPerBatch": "100000",
     "spark.sql.execution.arrow.maxBytesPerBatch": str(64 * 1024 * 1024),
@@ -188,4 +191,11 @@ def spark_session(config: SparkConfig, app: str = "prerank") -> SparkSession:
         builder = builder.config(key, value)
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
+    _look_up_once(session)
     return session
+
+
+def _look_up_once(session: SparkSession) -> None:
+    """What PySpark names for each column and each list of them: every time, the JVM looks in all of Spark's jars."""
+    jvm: Any = session._jvm
+    jvm.functions, jvm.PythonUtils = jvm.functions, jvm.PythonUtils

@@ -22,6 +22,7 @@ from etl.conflicts import Signature, own_version, require_unchanged, settled, si
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.delta_log import rows_added
+from etl.jvm import java_class
 from etl.lake import Lake
 from etl.one_writer import one_writer
 from etl.operations.openlineage import emit
@@ -199,7 +200,7 @@ def vacuum(lake: Lake, table: str, inventory: DataFrame, hours: int, dry_run: bo
 @contextmanager
 def _quiet(lake: Lake) -> Iterator[None]:
     """Within: what Scala code prints, as VACUUM does, goes to stderr. Stdout belongs to results."""
-    console = getattr(getattr(lake.spark._jvm, "scala.Console$"), "MODULE$")
+    console = getattr(java_class(lake.spark, "scala.Console$"), "MODULE$")
     before = console.out()
     console.setOutDirect(console.err())
     try:

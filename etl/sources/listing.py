@@ -14,12 +14,15 @@ from pyspark.sql import SparkSession
 
 from etl.contract.masking import masked_text
 from etl.contract.settings import digest
+from etl.jvm import java_class
 from etl.runs import RawFile, RawInput
 from etl.sources.errors import InputError
 
 #: What a call into Spark's JVM raises.
 JVM_ERRORS = (PySparkException, Py4JJavaError)
 
+_PATH = "org.apache.hadoop.fs.Path"
+_CODECS = "org.apache.hadoop.io.compress.CompressionCodecFactory"
 _GLOB = "{}[]*?\\"
 # Plain words only, so that what is asked for is known: {2026-01-01,2026-01-02}, but not {2026-*,{a,b}}.
 _ALTERNATIVES = re.compile(r"(?<!\\)\{([^{}\[\]*?\\,]+(?:,[^{}\[\]*?\\,]+)+)\}")
@@ -119,13 +122,12 @@ def raw_input(spark: SparkSession, path: str) -> RawInput:
 
 def head(spark: SparkSession, file: str, size: int = 65536) -> str:
     """The first bytes of a file as text, decompressed by its extension. Raises InputError."""
-    jvm: Any = spark._jvm
     conf = _hadoop_conf(spark)
-    hadoop_path = jvm.org.apache.hadoop.fs.Path(file)
+    hadoop_path = java_class(spark, _PATH)(file)
     try:
         stream = hadoop_path.getFileSystem(conf).open(hadoop_path)
         try:
-            codec = jvm.org.apache.hadoop.io.compress.CompressionCodecFactory(conf).getCodec(hadoop_path)
+            codec = java_class(spark, _CODECS)(conf).getCodec(hadoop_path)
             data = (codec.createInputStream(stream) if codec is not None else stream).readNBytes(size)
         finally:
             stream.close()
@@ -136,8 +138,7 @@ def head(spark: SparkSession, file: str, size: int = 65536) -> str:
 
 def tail(spark: SparkSession, file: str, size: int) -> bytes:
     """The last bytes of a file; fewer if it is shorter. Raises InputError."""
-    jvm: Any = spark._jvm
-    hadoop_path = jvm.org.apache.hadoop.fs.Path(file)
+    hadoop_path = java_class(spark, _PATH)(file)
     try:
         file_system = hadoop_path.getFileSystem(_hadoop_conf(spark))
         length = file_system.getFileStatus(hadoop_path).getLen()
@@ -177,14 +178,12 @@ def first_line(error: Exception) -> str:
 
 def files_below(spark: SparkSession, folder: str) -> list[Found]:
     """Every file in all folders below, hidden ones too."""
-    jvm: Any = spark._jvm
-    path = jvm.org.apache.hadoop.fs.Path(folder)
+    path = java_class(spark, _PATH)(folder)
     return list(_walk(path.getFileSystem(_hadoop_conf(spark)).listFiles(path, True)))
 
 
 def _list(spark: SparkSession, path: str) -> tuple[str, list[Found] | None]:
-    jvm: Any = spark._jvm
-    hadoop_path = jvm.org.apache.hadoop.fs.Path(path)
+    hadoop_path = java_class(spark, _PATH)(path)
     file_system = hadoop_path.getFileSystem(_hadoop_conf(spark))
     full = file_system.makeQualified(hadoop_path)
     if file_system.exists(full):
@@ -211,8 +210,7 @@ def _absent(spark: SparkSession, path: str, found: list[Found]) -> list[str]:
     """
     if not _ALTERNATIVES.search(path) or re.search(r"\{[^}]*\{", path):
         return []
-    jvm: Any = spark._jvm
-    hadoop_path = jvm.org.apache.hadoop.fs.Path(path)
+    hadoop_path = java_class(spark, _PATH)(path)
     file_system = hadoop_path.getFileSystem(_hadoop_conf(spark))
     full = file_system.makeQualified(hadoop_path)
     if file_system.exists(full):
@@ -220,7 +218,7 @@ def _absent(spark: SparkSession, path: str, found: list[Found]) -> list[str]:
     uri, absent = str(full.toString()), []
     for group in _ALTERNATIVES.finditer(uri):
         for word in group[1].split(","):
-            one = jvm.org.apache.hadoop.fs.Path(uri[: group.start()] + word + uri[group.end() :])
+            one = java_class(spark, _PATH)(uri[: group.start()] + word + uri[group.end() :])
             roots = {str(root.getPath().toString()) for root in file_system.globStatus(one) or []}
             if not any(file.bytes and _is_below(file.path, roots) for file in found):
                 absent.append(word)
