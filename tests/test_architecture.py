@@ -109,7 +109,9 @@ def writes_delta(node: ast.AST) -> str | None:
 
 
 def names_delta_table(node: ast.AST) -> str | None:
-    return "DeltaTable" if isinstance(node, ast.Name) and node.id == "DeltaTable" else None
+    by_name = isinstance(node, ast.Name) and node.id == "DeltaTable"
+    by_text = isinstance(node, ast.Constant) and node.value == "io.delta.tables.DeltaTable"
+    return "DeltaTable" if by_name or by_text else None
 
 
 def test_one_file_writes_delta() -> None:
@@ -125,6 +127,15 @@ def reads_the_clock(node: ast.AST) -> str | None:
 def test_today_is_always_an_argument() -> None:
     assert found(reads_the_clock, skip=(CLOCK_OWNER,)) == []
     assert len([node for node in ast.walk(FILES[CLOCK_OWNER]) if reads_the_clock(node)]) == 1
+
+
+def walks_to_a_java_class(node: ast.AST) -> str | None:
+    """What is asked of the JVM package by package, instead of by ``java_class``."""
+    return "._jvm" if isinstance(node, ast.Attribute) and node.attr == "_jvm" else None
+
+
+def test_java_classes_are_asked_for_by_their_full_names() -> None:
+    assert found(walks_to_a_java_class, skip=("etl/jvm.py", "etl/session.py")) == []
 
 
 def test_no_table_is_pulled_into_the_driver_as_pandas() -> None:
