@@ -31,7 +31,7 @@ _COMMON = {
     # Sets of items per request and the like: the default gives up on hash aggregation after 128 keys and sorts instead.
     "spark.sql.objectHashAggregate.sortBased.fallbackThreshold": "200000",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
-    # What each call of a column costs more than thrice as long with: the line of ours that an error's text would name.
+    # PySpark would note which line makes each column, for the texts of errors: most of what making a column costs.
     "spark.python.sql.dataFrameDebugging.enabled": "false",
     # Workers take whole tables (see etl.exchange): many plain rows at once, of long values as many as fit.
     "spark.sql.execution.arrow.maxRecordsPerBatch": "100000",

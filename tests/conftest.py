@@ -26,7 +26,7 @@ def spark() -> Iterator["SparkSession"]:  # noqa: F821
                 "spark.databricks.delta.snapshotPartitions": "1",
                 "spark.driver.memory": "2g",
                 # A short run never earns back what the second compiler costs.
-                "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m",
+                "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m -XX:+UseSerialGC",
                 "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
                 # For a handful of rows, writing and compiling Java takes longer than interpreting.
                 "spark.sql.codegen.wholeStage": "false",
