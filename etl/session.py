@@ -31,14 +31,9 @@ _COMMON = {
     # Sets of items per request and the like: the default gives up on hash aggregation after 128 keys and sorts instead.
     "spark.sql.objectHashAggregate.sortBased.fallbackThreshold": "200000",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
-    # PySpark would note which line makes each column, for the texts of errors: most of what making a column costs.
-    "spark.python.sql.dataFrameDebugging.enabled": "false",
     # Workers take whole tables (see etl.exchange): many plain rows at once, of long values as many as fit.
     "spark.sql.execution.arrow.maxRecordsPerBatch": "100000",
     "spark.sql.execution.arrow.maxBytesPerBatch": str(64 * 1024 * 1024),
-    # A job of ours and of Delta's together has some hundreds of generated classes, and Spark keeps a hundred: of the
-    # next job, all would be compiled anew, by Spark and by the JVM.
-    "spark.sql.codegen.cache.maxEntries": "2000",
     # A task writes few days: their files may stand open together, and no row is sorted for them.
     "spark.sql.maxConcurrentOutputFileWriters": "16",
     # Ids of a large catalogue stay numbers in candidate sets, which are then read several times faster.
@@ -53,9 +48,17 @@ _COMMON = {
     "spark.databricks.delta.optimizeWrite.enabled": "false",
 }
 
-#: What Python workers are forked from.
 _DAEMON = "spark.python.daemon.module"
-_WORKERS = {_DAEMON: "etl.worker_daemon"}
+#: What saves time and changes nothing else; a spark-submit line may say otherwise.
+_CHEAPER = {
+    # What Python workers are forked from.
+    _DAEMON: "etl.worker_daemon",
+    # PySpark would note which line makes each column, for the texts of errors: most of what making a column costs.
+    "spark.python.sql.dataFrameDebugging.enabled": "false",
+    # A job of ours and of Delta's together has some hundreds of generated classes, and Spark keeps a hundred: of the
+    # next job, all would be compiled anew, by Spark and by the JVM.
+    "spark.sql.codegen.cache.maxEntries": "2000",
+}
 #: Python files come with a task: what starts before, on hosts that have nothing else of this program, is Spark's own.
 _SENT_CODE = "spark.submit.pyFiles"
 
@@ -124,7 +127,7 @@ def profile_conf(config: SparkConfig) -> dict[str, str]:
     zone = config.conf.get(_ZONE, "UTC")
     if zone != "UTC":
         raise UsageError(f"spark.conf sets {_ZONE} to {zone}: days are UTC, leave it out")
-    return {**_COMMON, **_WORKERS, **_PROFILES[config.profile], **config.conf}
+    return {**_COMMON, **_CHEAPER, **_PROFILES[config.profile], **config.conf}
 
 
 def delta_conf(ivy_home: Path | None = None, packages: Sequence[str] = ()) -> dict[str, str]:

@@ -25,8 +25,9 @@ def spark() -> Iterator["SparkSession"]:  # noqa: F821
                 "spark.sql.shuffle.partitions": "2",
                 "spark.databricks.delta.snapshotPartitions": "1",
                 "spark.driver.memory": "2g",
-                # A short run never earns back what the second compiler costs.
-                "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m -XX:+UseSerialGC",
+                # A short run never earns back what the second compiler costs, nor a collector's own threads.
+                "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m "
+                "-XX:+UseSerialGC",
                 "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
                 # For a handful of rows, writing and compiling Java takes longer than interpreting.
                 "spark.sql.codegen.wholeStage": "false",

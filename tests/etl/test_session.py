@@ -80,7 +80,14 @@ def test_spark_submit_decides_sizes_and_sent_code_starts_without_ours(monkeypatc
     assert without_submitted(conf, {}) == {names[key]: value for key, value in expected.items()}
 
 
-def test_workers_are_forked_from_ours_unless_the_user_names_another():
-    daemon = "spark.python.daemon.module"
-    assert profile_conf(SparkConfig("cpu"))[daemon] == "etl.worker_daemon"
-    assert profile_conf(SparkConfig("cpu", {daemon: "mine"}))[daemon] == "mine"
+@pytest.mark.parametrize(
+    ("key", "ours", "theirs"),
+    [
+        ("spark.python.daemon.module", "etl.worker_daemon", "mine"),
+        ("spark.python.sql.dataFrameDebugging.enabled", "false", "true"),
+        ("spark.sql.codegen.cache.maxEntries", "2000", "100"),
+    ],
+)
+def test_what_only_saves_time_is_the_users_to_change(key, ours, theirs):
+    assert profile_conf(SparkConfig("cpu"))[key] == ours
+    assert profile_conf(SparkConfig("cpu", {key: theirs}))[key] == theirs
