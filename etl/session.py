@@ -55,8 +55,8 @@ _CHEAPER = {
     _DAEMON: "etl.worker_daemon",
     # PySpark would note which line makes each column, for the texts of errors: most of what making a column costs.
     "spark.python.sql.dataFrameDebugging.enabled": "false",
-    # A day's refresh, with what Delta does for it, has some 170 generated classes, and Spark keeps a hundred: those that
-    # it forgets are compiled anew when they return, by Spark and by the JVM.
+    # A day's refresh, with what Delta does for it, has some 170 generated classes, and Spark keeps a hundred: those
+    # forgotten are compiled anew when they return, by Spark and by the JVM.
     "spark.sql.codegen.cache.maxEntries": "2000",
 }
 #: Python files come with a task: what starts before, on hosts that have nothing else of this program, is Spark's own.
