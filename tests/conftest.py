@@ -32,6 +32,8 @@ def spark() -> Iterator["SparkSession"]:  # noqa: F821
                 # For a handful of rows, writing and compiling Java takes longer than interpreting.
                 "spark.sql.codegen.wholeStage": "false",
                 "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+                # Nor is there anything to learn from a stage of a few rows for the next one's plan.
+                "spark.sql.adaptive.enabled": "false",
                 # What the interface would show of finished queries fills a small heap.
                 "spark.sql.ui.retainedExecutions": "1",
                 "spark.ui.retainedJobs": "10",

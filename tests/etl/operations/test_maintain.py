@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 from dataclasses import replace
 from operator import attrgetter
@@ -100,10 +101,10 @@ def put(lake, table, ds, value, **run):
     return done.version
 
 
-@pytest.fixture
-def lake(spark, tmp_path):
+@pytest.fixture(scope="module")
+def written_lake(spark, tmp_path_factory):
     """Four days of events of two files each; the third came three times, the second twice."""
-    lake = Lake(spark, str(tmp_path / "lake"))
+    lake = Lake(spark, str(tmp_path_factory.mktemp("written") / "lake"))
     for ds in D:
         put(lake, c.EVENTS, ds, 0)
     for version, ds in ((4, D[2]), (5, D[2]), (6, D[1])):
@@ -119,6 +120,12 @@ def lake(spark, tmp_path):
         if "_delta_log" not in path.parts:
             os.utime(path, (time.time() - 60 * DAY_SECONDS,) * 2)
     return lake
+
+
+@pytest.fixture
+def lake(written_lake, tmp_path):
+    """A copy of that lake, ages of files included."""
+    return Lake(written_lake.spark, str(shutil.copytree(written_lake.root, tmp_path / "lake")))
 
 
 @pytest.fixture
