@@ -267,6 +267,7 @@ def meddled(rows, cut: datetime):
     return draw.sample(changed, len(changed))
 
 
+@pytest.mark.slow
 def test_changing_everything_after_a_moment_changes_no_feature_before_it(built, copied, tmp_path):
     cut = datetime(2024, 3, 2, 12, tzinfo=UTC)
     lake, config = copied(c.ITEMS)

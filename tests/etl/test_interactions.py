@@ -173,6 +173,7 @@ def test_a_range_in_one_job_is_its_days_built_alone_to_the_last_bit(built):
         assert contents(alone) == contents(together)
 
 
+@pytest.mark.slow
 def test_windows_over_tiles_are_exact_and_a_changed_day_costs_its_own_tile_only(spark, tmp_path, monkeypatch):
     monkeypatch.setattr("etl.ingest.gate", lambda *arguments: [])
     config = small_config(tmp_path / "lake", windows_days=(2, 14))
@@ -266,6 +267,7 @@ def test_after_a_day_changed_backfill_rebuilds_what_depends_on_it(built, copied,
     assert {step.state for step in lake_plan(lake, config, asked)} == {FRESH}
 
 
+@pytest.mark.slow
 def test_windows_know_of_days_that_another_job_changed_after_they_were_planned(built, copied, monkeypatch, caplog):
     """The other job is done before the one commits partials of its own: its windows would be recorded as knowing it."""
     lake, config = copied()

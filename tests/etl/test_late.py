@@ -132,6 +132,7 @@ def test_a_rival_on_a_stored_day_outside_the_range_still_wins(lake):
     assert "second of y" not in kept(lake)
 
 
+@pytest.mark.slow
 def test_a_late_file_can_make_a_user_day_a_bots_and_that_is_final(lake):
     more = [raw_row(f"2024-02-29T13:00:0{n}Z", request_id=f"more{n}", user_id="u9") for n in range(4)]
     report = append(lake, more)

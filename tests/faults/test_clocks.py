@@ -12,9 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from etl import runs
+from etl.config import LakeConfig, SparkConfig
 from etl.contract import columns as c
+from scoring.config import PrerankConfig
 from tests.etl.logs import RAW_COLUMNS, raw_row, sample_log
-from tests.faults.program import DAY, ONE_DAY, WHOLE_RANGE, write_raw
+from tests.faults.program import DAY, ONE_DAY, WHOLE_RANGE, Program, write_raw
 
 pytestmark = [pytest.mark.faults, pytest.mark.spark]
 
@@ -115,10 +117,9 @@ def test_a_machine_in_another_zone_makes_the_same_tables(in_utc, tmp_path, zone)
             assert lake.rows(table) == in_utc[key][1].rows(table)
 
 
-def test_a_session_in_another_zone_is_refused(copied):
-    program = copied()
-    conf = program.config.spark.conf | {"spark.sql.session.timeZone": "Asia/Kolkata"}
-    wrong = replace(program, config=replace(program.config, spark=replace(program.config.spark, conf=conf)))
+def test_a_session_in_another_zone_is_refused(spark, tmp_path):
+    lake, conf = LakeConfig(str(tmp_path / "lake")), {"spark.sql.session.timeZone": "Asia/Kolkata"}
+    wrong = Program(spark, tmp_path / "wrong", PrerankConfig(lake=lake, spark=SparkConfig(conf=conf)))
     wrong.fails("interactions", *ONE_DAY, code=2, saying=["spark.sql.session.timeZone", "Asia/Kolkata", "UTC"])
 
 

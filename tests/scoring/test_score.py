@@ -191,6 +191,7 @@ def test_every_model_ranks_as_its_own_forward_does(day: Day, name: str):
 
 
 @pytest.mark.parametrize("settings", [{"direct_read": False}, {"shard_mb": 1}, {"chunks": 3}], ids=str)
+@pytest.mark.slow
 def test_the_way_that_a_day_is_cut_changes_no_bit(day: Day, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch):
     import scoring.item_vectors
 

@@ -158,6 +158,7 @@ def of_version(lake, version=None):
 
 
 @pytest.mark.spark
+@pytest.mark.slow
 def test_old_days_go_queries_are_clustered_and_versions_in_use_stay(lake, config, export, capfd):
     before, pinned, refused = contents(lake.read(c.EVENTS)), at_version(lake, 3), contents(lake.read(c.EVENTS_REJECTED))
     newest, held, kept = lake.version(c.EVENTS), files(lake), of_version(lake, 3)
@@ -230,6 +231,7 @@ def test_killed_before_it_could_record_an_optimize_it_leaves_the_record_to_the_n
 
 
 @pytest.mark.spark
+@pytest.mark.slow
 def test_registered_models_and_recent_runs_keep_what_they_were_made_from(lake, config, tmp_path):
     folder = written(tmp_path / "versions" / "m" / "v1", "model.json", data={"sources": {c.EVENTS: 4, c.QUERIES: 1}})
     row = [(TODAY, "m", str(folder), str(tmp_path / "gone"))]

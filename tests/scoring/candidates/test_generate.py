@@ -113,6 +113,7 @@ def test_sources_alternate_and_an_item_stands_where_it_comes_first(spark: SparkS
     assert row["items"] == (alternated(*plain) if any(plain) else [])
 
 
+@pytest.mark.slow
 def test_empty_sets_are_filled_others_stay_and_a_second_run_changes_nothing(day: Day):
     report = day.run()
     red = alternated(day.engaged("red shoes"), day.matching("red shoes"))

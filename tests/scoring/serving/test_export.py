@@ -77,6 +77,7 @@ def requests_of(served: Served) -> dict[str, Request]:
 
 
 @pytest.mark.parametrize("name", ["interactrank", "two_tower"])
+@pytest.mark.slow
 def test_a_server_ranks_as_the_batch_job_does(served: Served, folder_of: Callable[[str], Path], name: str):
     report = score_candidates(served.lake(), served.config, DS, served.model_dir(name))
     scores = served.lake().read(c.SCORES, DAY).where(F.col("model_version") == report.model_version).collect()
