@@ -2,7 +2,8 @@
 
     make bench-interactions                                       30 million events, 90 days
     make bench-interactions EVENTS=300000 ARGS="-k refresh"       the short form
-    make bench-interactions EVENTS=90000000 ARGS="-k growth"      what longer windows cost, of 30 million in a year
+    make bench-interactions EVENTS=90000000 ARGS="-k growth_with" what longer windows cost, of 30 million in a year
+    make bench-interactions ARGS="-k growth_of"                   the same of four times 30 million in 360 days
 
 The peers read ``query_key, item_id, action, ds`` of the lake's own event files (so they are spared what ingest did) and
 write the same 16 windowed counts to Parquet; prerank builds the day's partials, the tiles that are due and the windows,
@@ -27,12 +28,13 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from etl.config import EtlConfig
 from etl.contract import columns as c
 from etl.contract.dates import DateRange, shift_ds
 from etl.interactions import build_interactions
 from etl.lake import Lake
 from etl.tiles import TILE_DAYS, cover, table_of
-from tests.benchmarks.bench_lake import ACTIONS, END, SCRATCH, WINDOWS, lake_of, skewed_lake
+from tests.benchmarks.bench_lake import ACTIONS, END, SCRATCH, WINDOWS, lake_of, repeated_lake, skewed_lake
 
 EVENTS = int(os.environ.get("PRERANK_BENCH_EVENTS") or 30_000_000)
 GROWTH_EVENTS = EVENTS // 3
@@ -80,23 +82,33 @@ def test_refresh_of_a_day_against_recomputing_it(spark: SparkSession) -> None:
 
 @pytest.mark.parametrize("longest", [30, 90, 365])
 def test_growth_with_the_window(spark: SparkSession, longest: int) -> None:
-    """The windows of one day, partials and tiles built: what a longer window costs."""
     lake, config = lake_of(spark, GROWTH_EVENTS, 365)
+    _growth(spark, lake, config, longest, GROWTH_EVENTS)
+
+
+@pytest.mark.parametrize("longest", [30, 90, 360])
+def test_growth_of_a_large_log(spark: SparkSession, longest: int) -> None:
+    lake, config = repeated_lake(spark, EVENTS, DAYS, 4)
+    _growth(spark, lake, config, longest, 4 * EVENTS)
+
+
+def _growth(spark: SparkSession, lake: Lake, config: EtlConfig, longest: int, events: int) -> None:
+    """The windows of one day, partials and tiles built: what a longer window costs."""
     windows = dataclasses.replace(config.interactions, windows_days=(7, longest))
     config = dataclasses.replace(config, interactions=windows)
     build_interactions(lake, config, DateRange(END, END))
     before = _moved(spark)
     seconds = _seconds(lambda: build_interactions(lake, config, DateRange(END, END)))
     after = _moved(spark)
-    events = lake.read(c.EVENTS, DateRange(END, END).widen(before=longest - 1)).count()
+    inside = lake.read(c.EVENTS, DateRange(END, END).widen(before=longest - 1)).count()
     result = {
-        "events_in_window": events,
+        "events_in_window": inside,
         "windows_s": seconds,
         "parts": len(cover(END, (7, longest))),
         "rows": lake.read(c.INTERACTIONS, DateRange(END, END)).count(),
         **{name: after[name] - before[name] for name in before},
     }
-    _report(f"growth_{GROWTH_EVENTS // 1_000_000}m_{longest}_days", result)
+    _report(f"growth_{events // 1_000_000}m_{longest}_days", result)
 
 
 def test_no_task_gets_much_more_than_the_others(spark: SparkSession) -> None:

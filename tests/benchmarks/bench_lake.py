@@ -50,6 +50,22 @@ def lake_of(spark: SparkSession, events: int, days: int) -> tuple[Lake, EtlConfi
     return lake, config
 
 
+def repeated_lake(spark: SparkSession, events: int, days: int, times: int) -> tuple[Lake, EtlConfig]:
+    """The log of ``lake_of``, ``times`` one after the other up to END; half of the queries return, others are new.
+
+    A hundred million events would take hours to simulate.
+    """
+    once, _ = lake_of(spark, events, days)
+    config = counts_only(SCRATCH / f"{events}-{days}-times-{times}")
+    span = DateRange(shift_ds(END, 1 - days * times), END)
+    lake = Lake(spark, config.lake.root)
+    if not lake.exists(c.RUNS):
+        run = Run("bench", digest(config), definition_hash(c.EVENTS, config))
+        frame = _repeated(once.read(c.EVENTS), days, times)
+        replace_partitions(lake, [Output(c.EVENTS, frame, span, ("query_key", "event_id"))], run)
+    return lake, config
+
+
 def skewed_lake(spark: SparkSession, events: int, days: int = 30) -> tuple[Lake, EtlConfig]:
     """Plain events without any order: a query with a fifth of them, an item with a tenth, a day fifty times others."""
     config, span = counts_only(SCRATCH / f"skewed-{events}"), DateRange(shift_ds(END, 1 - days), END)
@@ -59,6 +75,18 @@ def skewed_lake(spark: SparkSession, events: int, days: int = 30) -> tuple[Lake,
         frame = _skewed_events(spark, events, days)
         replace_partitions(lake, [Output(c.EVENTS, frame, span, ("query_key", "event_id"))], run)
     return lake, config
+
+
+def _repeated(events: DataFrame, days: int, times: int) -> DataFrame:
+    ago = F.col("ago")
+    own = (F.pmod(F.xxhash64("query_key"), F.lit(2)) == 1) & (ago > 0)
+    suffix = F.concat(F.lit(" "), ago.cast("string"))
+    of_a_time = {name: F.concat(name, suffix) for name in ("event_id", "request_id")}
+    of_a_time |= {name: F.when(own, F.concat(name, suffix)).otherwise(F.col(name)) for name in ("query", "query_key")}
+    earlier = F.date_sub(F.col("ds").cast("date"), (ago * days).cast("int"))
+    times_of = {"ts": F.col("ts") - F.make_dt_interval(ago * days), "ds": F.date_format(earlier, "yyyy-MM-dd")}
+    each = events.withColumn("ago", F.explode(F.array(*map(F.lit, range(times)))))
+    return each.withColumns(of_a_time | times_of).select(*events.columns)
 
 
 def _skewed_events(spark: SparkSession, events: int, days: int) -> DataFrame:
