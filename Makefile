@@ -22,9 +22,10 @@ setup: $(STAMP) ## make .venv with the locked dependencies
 demo: $(STAMP) ## run the whole job on a scratch lake; ARGS="--source complete-journey"
 	@$(WITH_JAVA) $(BIN)/prerank demo $(ARGS)
 
-# Two workers of one Spark session each, a file in one of them, the longest first (see tests/conftest.py).
+# Two workers of one Spark session each, a file in one of them, the longest first (see tests/conftest.py). Of each
+# worker's torch one thread: several spin while they wait for each other, on the core that the other worker needs.
 test: $(STAMP) ## run the tests but a day in Airflow and clusters; ARGS="-m 'not slow'"
-	@$(WITH_JAVA) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not (slow and (airflow or faults or cluster))' $(ARGS)
+	@$(WITH_JAVA) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not (slow and (airflow or faults or cluster))' $(ARGS)
 
 test-airflow: $(STAMP) ## run every DAG in real Airflow and spark-submit; ARGS="-k given_a_day" for the short form
 	@$(WITH_JAVA) $(BIN)/python -m pytest -m 'airflow and slow and not scheduler' $(ARGS)

@@ -1,15 +1,11 @@
 """One Spark session for the whole run: small, quiet, Delta on."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from etl.config import EtlConfig, LakeConfig
-
-# Before torch is imported: its threads spin while they wait for each other, on cores that another worker needs.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
