@@ -4,6 +4,7 @@
     make bench-interactions EVENTS=300000 ARGS="-k refresh"       the short form
     make bench-interactions EVENTS=90000000 ARGS="-k growth_with" what longer windows cost, of 30 million in a year
     make bench-interactions ARGS="-k growth_of"                   the same of four times 30 million in 360 days
+    make bench-interactions ARGS="-k a_year"                      the refresh against recomputing 360 days of that log
 
 The peers read ``query_key, item_id, action, ds`` of the lake's own event files (so they are spared what ingest did) and
 write the same 16 windowed counts to Parquet; prerank builds the day's partials, the tiles that are due and the windows,
@@ -17,7 +18,9 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -25,7 +28,7 @@ from urllib.parse import unquote, urlsplit
 import duckdb
 import polars as pl
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from etl.config import EtlConfig
@@ -41,7 +44,6 @@ GROWTH_EVENTS = EVENTS // 3
 DAYS = 90
 RESULTS = Path(__file__).parent / "results"
 DERIVED = (c.INTERACTIONS_DAILY, c.QUERIES_DAILY, *map(table_of, TILE_DAYS), c.INTERACTIONS)
-CELLS = [(action, days) for action in ACTIONS for days in WINDOWS]
 
 
 def test_refresh_of_a_day_against_recomputing_it(spark: SparkSession) -> None:
@@ -53,31 +55,50 @@ def test_refresh_of_a_day_against_recomputing_it(spark: SparkSession) -> None:
     first = _seconds(lambda: build_interactions(lake, config, DateRange(yesterday, yesterday), told))
     told.clear()
     refresh = _seconds(lambda: build_interactions(lake, config, DateRange(END, END), told))
-    rows = lake.read(c.INTERACTIONS, DateRange(END, END)).count()
-    files, out = _event_files(lake), SCRATCH / "peers"
-    peers = {"duckdb": _duckdb, "polars": _polars, "spark": lambda files, out: _spark(lake, out)}
-    seconds = {}
-    for name, recompute in peers.items():
-        shutil.rmtree(out, ignore_errors=True)
-        out.mkdir(parents=True)
-        gc.collect()
-        seconds[name] = _seconds(lambda run=recompute: run(files, out))
-        assert _parquet_rows(out) == rows, name
     result = {
-        "events": lake.read(c.EVENTS).count(),
-        "days": DAYS,
-        "rows": rows,
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
-        "refresh_s": refresh,
-        "steps_s": told.laps,
-        "peers_s": seconds,
-        "refresh_over_peer": {name: round(refresh / other, 3) for name, other in seconds.items()},
+        **_against_peers(lake, WINDOWS, refresh, told),
         "first_build_s": first,
         "one_pass_over_events_s": one_pass,
         "first_build_over_pass": round(first / one_pass, 3),
         "bytes_per_million_events": _bytes(lake),
     }
     _report("interactions", result)
+
+
+def test_refresh_of_a_day_against_recomputing_a_year(spark: SparkSession) -> None:
+    lake, config = repeated_lake(spark, EVENTS, DAYS, 4)
+    windows, told = (7, 30, 90, 360), _Laps()
+    config = dataclasses.replace(config, interactions=dataclasses.replace(config.interactions, windows_days=windows))
+    for ds in (shift_ds(END, -1), END):
+        build_interactions(lake, config, DateRange(ds, ds))
+        told.clear()
+        # Of the day before as well, so that Spark is warm.
+        refresh = _seconds(partial(build_interactions, lake, config, DateRange(ds, ds), told, again=True))
+    _report("interactions_year", _against_peers(lake, windows, refresh, told))
+
+
+def _against_peers(lake: Lake, windows: Sequence[int], refresh: float, told: "_Laps") -> dict[str, Any]:
+    """What a refresh of END took, and what each peer takes to recompute the same table."""
+    rows = lake.read(c.INTERACTIONS, DateRange(END, END)).count()
+    inside, out = lake.read(c.EVENTS, DateRange(shift_ds(END, 1 - max(windows)), END)), SCRATCH / "peers"
+    peers = {"duckdb": _duckdb, "polars": _polars, "spark": _spark}
+    seconds = {}
+    for name, recompute in peers.items():
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir(parents=True)
+        gc.collect()
+        seconds[name] = _seconds(partial(recompute, inside, windows, out))
+        assert _parquet_rows(out) == rows, name
+    return {
+        "events": inside.count(),
+        "days": max(windows),
+        "rows": rows,
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+        "refresh_s": refresh,
+        "steps_s": told.laps,
+        "peers_s": seconds,
+        "refresh_over_peer": {name: round(refresh / other, 3) for name, other in seconds.items()},
+    }
 
 
 @pytest.mark.parametrize("longest", [30, 90, 365])
@@ -175,47 +196,41 @@ def _counted(events: Any) -> None:
     events.groupBy("query_key", "item_id").agg(*sums).write.format("noop").mode("overwrite").save()
 
 
-def _event_files(lake: Lake) -> list[str]:
-    return sorted(_local_files(lake, c.EVENTS))
+def _files(frame: DataFrame) -> list[str]:
+    return sorted(unquote(urlsplit(uri).path) for uri in frame.inputFiles())
 
 
-def _local_files(lake: Lake, table: str) -> list[str]:
-    return [unquote(urlsplit(uri).path) for uri in lake.read(table).inputFiles()]
-
-
-def _duckdb(files: list[str], out: Path) -> None:
-    since = {days: shift_ds(END, 1 - days) for days in WINDOWS}
+def _duckdb(events: DataFrame, windows: Sequence[int], out: Path) -> None:
     sums = ", ".join(
-        f"count(*) FILTER (action = '{action}' AND ds >= '{since[days]}')::BIGINT AS {c.window_count(action, days)}"
-        for action, days in CELLS
+        f"count(*) FILTER (action = '{action}' AND ds >= '{shift_ds(END, 1 - days)}')::BIGINT"
+        f" AS {c.window_count(action, days)}"
+        for action, days in product(ACTIONS, windows)
     )
     with duckdb.connect() as connection:
         connection.execute(f"SET threads = {os.cpu_count()}; SET preserve_insertion_order = false")
         query = (
-            f"SELECT query_key, item_id, {sums} FROM read_parquet($files, hive_partitioning = true, "
-            f"hive_types = {{'ds': VARCHAR}}) WHERE ds BETWEEN '{since[DAYS]}' AND '{END}' GROUP BY ALL"
+            f"SELECT query_key, item_id, {sums} FROM read_parquet({_files(events)}, hive_partitioning = true, "
+            f"hive_types = {{'ds': VARCHAR}}) WHERE ds >= '{shift_ds(END, 1 - max(windows))}' GROUP BY ALL"
         )
-        target = f"COPY ({query}) TO '{out}/table.parquet' (FORMAT parquet)"
-        connection.execute(target.replace("$files", str(files)))
+        connection.execute(f"COPY ({query}) TO '{out}/table.parquet' (FORMAT parquet)")
 
 
-def _polars(files: list[str], out: Path) -> None:
-    frame = pl.scan_parquet(files, hive_partitioning=True, hive_schema={"ds": pl.String})
+def _polars(events: DataFrame, windows: Sequence[int], out: Path) -> None:
+    frame = pl.scan_parquet(_files(events), hive_partitioning=True, hive_schema={"ds": pl.String})
     sums = [
         ((pl.col("action") == action) & (pl.col("ds") >= shift_ds(END, 1 - days))).sum().cast(pl.Int64)
         .alias(c.window_count(action, days))
-        for action, days in CELLS
+        for action, days in product(ACTIONS, windows)
     ]  # fmt: skip
-    inside = frame.filter(pl.col("ds").is_between(pl.lit(shift_ds(END, 1 - DAYS)), pl.lit(END)))
+    inside = frame.filter(pl.col("ds") >= shift_ds(END, 1 - max(windows)))
     inside.group_by("query_key", "item_id").agg(sums).sink_parquet(out / "table.parquet")
 
 
-def _spark(lake: Lake, out: Path) -> None:
-    events = lake.read(c.EVENTS, DateRange(shift_ds(END, 1 - DAYS), END))
+def _spark(events: DataFrame, windows: Sequence[int], out: Path) -> None:
     sums = [
         F.count_if((F.col("action") == action) & (F.col("ds") >= shift_ds(END, 1 - days)))
         .alias(c.window_count(action, days))
-        for action, days in CELLS
+        for action, days in product(ACTIONS, windows)
     ]  # fmt: skip
     events.groupBy("query_key", "item_id").agg(*sums).write.mode("overwrite").parquet(str(out / "table"))
 
@@ -228,7 +243,7 @@ def _bytes(lake: Lake) -> dict[str, int]:
     millions = lake.read(c.EVENTS).count() / 1e6
     sizes = {}
     for table in (c.EVENTS, *DERIVED):
-        files = _local_files(lake, table) if lake.exists(table) else []
+        files = _files(lake.read(table)) if lake.exists(table) else []
         sizes[table] = round(sum(Path(file).stat().st_size for file in files) / millions)
     return sizes
 
