@@ -30,7 +30,7 @@ from scoring.item_vectors import current_matrix
 from scoring.ranking import Ranking, count_columns, ranked
 from scoring.request_lists import scoring_requests, slim, small
 from scoring.resource_profiles import scoring_profile
-from scoring.seen import day_seen, require_same_features
+from scoring.seen import require_same_features
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -88,12 +88,10 @@ def _at_once(one: Callable[[], S], other: Callable[[], T]) -> tuple[S, T]:
 
 
 def _asked(lake: Lake, config: PrerankConfig, ds: str) -> DataFrame:
-    """The candidate sets of ``ds``; MissingDataError where there are none, or no interactions that they see."""
+    """The candidate sets of ``ds``; MissingDataError where there are none."""
     candidates = lake.read(c.CANDIDATES, DateRange(ds, ds))
     if candidates.isEmpty():
         raise MissingDataError(c.CANDIDATES, DateRange(ds, ds), lake.path(c.CANDIDATES))
-    as_of = day_seen(config, ds)
-    require_current(lake, config, c.INTERACTIONS, DateRange(as_of, as_of))
     return candidates
 
 
@@ -129,7 +127,7 @@ def _write(day: Day, ranking: Ranking, candidates: DataFrame) -> tuple[dict[str,
 @contextmanager
 def _sides(day: Day, candidates: DataFrame) -> Iterator[tuple[DataFrame, DataFrame, bool]]:
     """Queries' lists and users' histories, computed at the same time and kept within; and whether both go to every
-    task, so that requests stay where they are.
+    task, so that requests stay where they are. What the lists are of is found to be current meanwhile.
     """
     kept: list[DataFrame] = []
 
@@ -139,9 +137,12 @@ def _sides(day: Day, candidates: DataFrame) -> Iterator[tuple[DataFrame, DataFra
         return frame, small(frame)
 
     try:
-        (lists, few_lists), (histories, few_histories) = _at_once(
-            lambda: compute(lambda: day.lists(candidates, _rates(day, candidates))),
-            lambda: compute(lambda: day.histories(candidates)),
+        _, ((lists, few_lists), (histories, few_histories)) = _at_once(
+            lambda: require_current(day.lake, day.config, c.INTERACTIONS, day.as_of),
+            lambda: _at_once(
+                lambda: compute(lambda: day.lists(candidates, _rates(day, candidates))),
+                lambda: compute(lambda: day.histories(candidates)),
+            ),
         )
         if few_lists and few_histories:
             yield F.broadcast(lists), F.broadcast(histories), True

@@ -158,9 +158,12 @@ def test_growth(spark: SparkSession) -> None:
         made = score_lake(spark, pairs, items)
         with PeakMemory() as peak:
             seconds = min(seconds_of(lambda made=made: _score(made)) for _ in range(2))
+        in_memory = min(map(seconds_of, [Arrays.of(made).torch_sampled] * 2))
         found[f"{pairs} pairs of {items} items"] = {
             "seconds": round(seconds, 2),
             "nanoseconds_per_pair": round(seconds / pairs * 1e9),
+            "torch in memory, seconds": round(in_memory, 2),
+            "job over torch in memory": round(in_memory / seconds, 3),
             "peak_mb_per_worker": round(peak.resident / 2**20),
             "peak_mb_per_worker_of_its_own": round(peak.own / 2**20),
         }
