@@ -45,11 +45,16 @@ class Size:
 
 def size_of(queries_daily: DataFrame, days: DateRange, config: EtlConfig, tasks: int, least: int = _EVENTS) -> Size:
     """Queries are heavy for so many ``tasks``; ``queries_daily`` hold the windows of ``days``."""
-    sizes = _everyone(queries_daily, config).groupBy("query_key").agg(F.sum("events").alias("events"))
-    large = F.when(F.col("events") >= least, F.struct("query_key", "events"))
-    [found] = sizes.agg(F.sum("events").alias("events"), F.collect_list(large).alias("large")).toLocalIterator()
+    counted, events = _everyone(queries_daily, config), F.sum("events").alias("events")
+    most, dates = F.max("events").alias("most"), F.collect_set("ds").alias("days")
+    [found] = counted.agg(events, most, dates).toLocalIterator()
     whole = found.events or 0
-    queries = tuple(sorted(row.query_key for row in found.large if row.events * tasks > whole * _PART))
+    enough = max(least, int(whole * _PART / tasks) + 1)
+    queries: tuple[str, ...] = ()
+    # Queries are added up only if one would be heavy that had, every day, what any has on its largest day.
+    if whole and found.most * len(found.days) >= enough:
+        sizes = counted.groupBy("query_key").agg(events).where(F.col("events") >= enough)
+        queries = tuple(sorted(row.query_key for row in sizes.toLocalIterator()))
     if not queries:
         return Size(whole, None)
     return Size(whole, Heavy(_slices(set(queries), tasks), _totals(queries_daily, days, queries, config)))

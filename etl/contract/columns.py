@@ -15,6 +15,9 @@ MODELS = "models"
 RUNS = "runs"
 MONITORING = "monitoring"
 
+#: Tables that are read by day and query only.
+BY_QUERY = (INTERACTIONS_DAILY, QUERIES_DAILY, INTERACTIONS, QUERY_ITEMS)
+
 IMPRESSION = "impression"
 
 _PAIR = ("ds", "query_key", "item_id", "segment_name", "segment_value")

@@ -35,9 +35,7 @@ from etl.tiles import table_of
 from etl.write import Output, keep_log, optimize, replace_partitions, vacuum
 
 #: Tables whose readers ask for queries.
-CLUSTERED = (
-    c.EVENTS, c.INTERACTIONS_DAILY, c.QUERIES_DAILY, c.INTERACTIONS, c.QUERY_ITEMS, c.CANDIDATES, c.SCORES,
-)  # fmt: skip
+CLUSTERED = (c.EVENTS, *c.BY_QUERY, c.CANDIDATES, c.SCORES)
 CLUSTER_BY = "query_key"
 TABLES = (
     *CLUSTERED, c.EVENTS_REJECTED, table_of(1), *TILES, c.ITEMS, c.QUERIES, c.ITEM_VECTORS, c.MODELS, c.MONITORING,

@@ -65,6 +65,29 @@ def test_a_bucket_of_tiles_holds_a_million_events_of_all_days_at_most(built, day
     assert tile_buckets(frame, built.config, 2)[0] == Tasks(2, buckets)
 
 
+@pytest.mark.parametrize(
+    ("counts", "tasks", "heavy"),
+    [
+        ({"a": (6, 0), "b": (1, 1)}, 1, ["a"]),
+        ({"a": (4, 0), "b": (2, 2)}, 1, []),  # half of all is not above it
+        ({"a": (4, 0), "b": (2, 2)}, 2, ["a", "b"]),
+        ({"a": (1, 1), "b": (1, 1), "c": (1, 1)}, 1, []),
+    ],
+)
+def test_queries_are_heavy_above_half_of_what_a_task_would_hold(built, counts, tasks, heavy):
+    table = built.lake().read(c.QUERIES_DAILY)
+    [row] = table.where(f"segment_name = '{c.ALL_SEGMENT}'").limit(1).collect()
+    none = dict.fromkeys(map(c.count, built.config.events.actions), 0)
+    rows = [
+        {**row.asDict(), **none, "ds": ds, "query_key": query, c.count("click"): events}
+        for query, of_days in counts.items()
+        for ds, events in zip(ASKED, of_days, strict=True)
+    ]
+    found = size_of(built.spark.createDataFrame(rows, table.schema), ASKED, built.config, tasks, least=1)
+    assert found.events == sum(map(sum, counts.values()))
+    assert heavy == ([] if found.heavy is None else list(found.heavy.slices.heavy))
+
+
 def test_few_events_or_an_even_log_have_no_heavy_query(built):
     queries = built.lake().read(c.QUERIES_DAILY)
     assert size_of(queries, ASKED, built.config, tasks=4).heavy is None

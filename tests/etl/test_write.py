@@ -1,6 +1,8 @@
 """What one write replaces and what it leaves; one small table, a commit for each promise."""
 
+import json
 import time
+from pathlib import Path
 
 import pytest
 from pyspark.sql import functions as F
@@ -50,6 +52,17 @@ def lake(spark, base, tmp_path):
 
 def held(lake):
     return sorted(tuple(row) for row in lake.read("things").select("ds", "id", "value").collect())
+
+
+def test_tables_that_are_read_by_query_keep_min_and_max_of_queries_only(lake):
+    frame = lake.spark.createDataFrame([(D[0], "shoe", 1)], "ds string, query_key string, value int")
+    for _ in range(2):
+        output = Output(c.QUERY_ITEMS, frame, DateRange(D[0], D[0]), ("query_key",))
+        [written] = replace_partitions(lake, [output], Run("test", "config"))
+        entries = Path(lake.path(c.QUERY_ITEMS), "_delta_log", f"{written.version:020}.json").read_text().splitlines()
+        [added] = [entry["add"] for entry in map(json.loads, entries) if "add" in entry]
+        stats = json.loads(added["stats"])
+        assert (stats["numRecords"], stats["minValues"]) == (1, {"query_key": "shoe"})
 
 
 def test_only_the_days_of_the_range_are_replaced_and_rows_of_others_dropped(lake):
