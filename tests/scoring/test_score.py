@@ -14,7 +14,7 @@ from etl.config import LakeConfig
 from etl.contract import columns as c
 from etl.contract.dates import DateRange
 from etl.contract.manifest import QUERY_ITEMS_LENGTH
-from etl.errors import MissingDataError
+from etl.errors import MissingDataError, OutdatedTableError
 from etl.ingest import ingest_catalogue
 from etl.item_versions import VERSION, described_items
 from etl.lake import Lake
@@ -263,3 +263,9 @@ def test_a_model_is_not_given_histories_of_another_reach(day: Day):
     short = replace(day.config, export=replace(day.config.export, history_days=7))
     with pytest.raises(ScoringError, match=f"history_days={day.config.export.history_days}"):
         score_candidates(day.lake(), short, DS, day.model("two_tower"))
+
+
+def test_interactions_of_another_definition_are_not_scored_with(day: Day):
+    users = replace(day.config.interactions, min_users=day.config.interactions.min_users + 1)
+    with pytest.raises(OutdatedTableError, match=f"backfill --start-ds {AS_OF} --end-ds {AS_OF}"):
+        score_candidates(day.lake(), replace(day.config, interactions=users), DS, day.model("two_tower"))
