@@ -59,7 +59,9 @@ class PeakMemory:
         while not self._stop.wait(0.1):
             for status in Path("/proc").glob("[0-9]*/status"):
                 try:
-                    if b"etl.worker_daemon" not in (status.parent / "cmdline").read_bytes() or not _ours(status.parent):
+                    # As a word of its own: the JVM's command line names it too, within a setting.
+                    words = (status.parent / "cmdline").read_bytes().split(b"\0")
+                    if b"etl.worker_daemon" not in words or not _ours(status.parent):
                         continue
                     kb = dict(line.split(":", 1) for line in status.read_text().splitlines())
                     self.resident = max(self.resident, int(kb["VmRSS"].split()[0]) * 1024)
