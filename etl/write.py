@@ -294,7 +294,7 @@ def _equals(column: tuple[str, str]) -> str:
 
 def _commit(lake: Lake, frame: DataFrame, table: str, mode: str, options: dict[str, str]) -> None:
     writer = frame.write.format("delta").mode(mode).partitionBy("ds").option("mergeSchema", "true")
-    # Min and max of columns that nobody asks for are a sixth of what writing costs. Delta heeds it in the first commit.
+    # Min and max of columns that tell no files apart are a sixth of writing. Delta heeds it in the first commit.
     properties = {"delta.dataSkippingStatsColumns": "query_key"} if table in c.BY_QUERY else {}
     with reading_log(table, lake.path(table)):
         writer.options(**properties, **options).save(lake.path(table))

@@ -15,7 +15,7 @@ MODELS = "models"
 RUNS = "runs"
 MONITORING = "monitoring"
 
-#: Tables that are read by day and query only.
+#: Tables whose files differ by day and query, and in no other key: what else a reader asks for may be in any of them.
 BY_QUERY = (INTERACTIONS_DAILY, QUERIES_DAILY, INTERACTIONS, QUERY_ITEMS)
 
 IMPRESSION = "impression"

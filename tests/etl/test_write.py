@@ -54,7 +54,7 @@ def held(lake):
     return sorted(tuple(row) for row in lake.read("things").select("ds", "id", "value").collect())
 
 
-def test_tables_that_are_read_by_query_keep_min_and_max_of_queries_only(lake):
+def test_tables_whose_files_differ_by_query_keep_min_and_max_of_queries_only(lake):
     frame = lake.spark.createDataFrame([(D[0], "shoe", 1)], "ds string, query_key string, value int")
     for _ in range(2):
         output = Output(c.QUERY_ITEMS, frame, DateRange(D[0], D[0]), ("query_key",))
